@@ -1,0 +1,1 @@
+"""ERP Connector Framework: one port, one adapter per ERP."""

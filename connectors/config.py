@@ -1,0 +1,138 @@
+"""A connector's configuration: one class that validates, describes itself, and knows what must stay secret.
+
+A configuration is flat. Each field is of one of three kinds:
+
+    secret       `Secret`: never shown, kept when an edit leaves it out
+    inert        marked `INERT`: changes nothing about where a secret is sent (a time-out, a suffix)
+    destination  all others: changing one drops every stored secret until it is entered again
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, NoReturn, Self, get_args
+
+from pydantic import SecretStr, field_validator
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import PydanticCustomError
+
+from connectors.exceptions import ConfigurationError, Fault, InvalidInput, SecretsRequired
+from connectors.validation import StrictModel
+
+_MASK: Final = re.compile(r"\s*([*•●·xX]{3,}|<?(hidden|redacted|masked|secret)>?|\[(hidden|redacted|masked)\])\s*")
+
+
+class _Inert:
+    def __repr__(self) -> str:
+        return "INERT"
+
+
+INERT: Final = _Inert()
+"""Marks a field that does not decide where a secret is sent: `timeout_s: Annotated[int, INERT] = 10`."""
+
+
+class Secret(SecretStr):
+    """A text that is never printed, pickled or sent back."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret cannot be pickled")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
+
+
+class _Schema(GenerateJsonSchema):
+    schema_dialect = "https://json-schema.org/draft/2020-12/schema"
+
+
+class ConnectorConfig(StrictModel):
+    """The base of every connector's configuration."""
+
+    error_class: ClassVar[type[InvalidInput]] = ConfigurationError
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_masks(cls, value: object, info: Any) -> object:
+        # A form or client that sends back the dots it was shown would overwrite the real secret with them.
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if info.field_name in cls.secret_fields() and isinstance(text, str) and _MASK.fullmatch(text):
+            raise PydanticCustomError("masked", "is a placeholder; leave the field out to keep the stored secret")
+        return value
+
+    @classmethod
+    def secret_fields(cls) -> tuple[str, ...]:
+        """Return the names of the fields that hold secrets."""
+        return tuple(name for name, field in cls.model_fields.items() if _is_secret(field))
+
+    @classmethod
+    def destination_fields(cls) -> tuple[str, ...]:
+        """Return the names of the fields that decide where secrets are sent."""
+        return tuple(
+            name
+            for name, field in cls.model_fields.items()
+            if not _is_secret(field) and not any(isinstance(mark, _Inert) for mark in field.metadata)
+        )
+
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """Return the JSON Schema (2020-12); secrets are `writeOnly`, destination fields `x-destination`."""
+        schema = cls.model_json_schema(schema_generator=_Schema)
+        for name in cls.secret_fields():
+            schema["properties"][name]["writeOnly"] = True
+        for name in cls.destination_fields():
+            schema["properties"][name]["x-destination"] = True
+        return {"$schema": _Schema.schema_dialect, **schema}
+
+    def reveal(self) -> dict[str, Any]:
+        """Return everything, secrets in clear: what is sealed into the envelope, and nothing else."""
+        plain = self.model_dump(mode="json", exclude=set(self.secret_fields()))
+        return plain | {
+            name: secret.get_secret_value() if (secret := getattr(self, name)) is not None else None
+            for name in self.secret_fields()
+        }
+
+    def public(self) -> dict[str, Any]:
+        """Return everything but the secrets, as plain JSON values."""
+        return self.model_dump(mode="json", exclude=set(self.secret_fields()))
+
+
+def edit(config_class: type[ConnectorConfig], stored: Mapping[str, Any], patch: Mapping[str, Any]) -> ConnectorConfig:
+    """Return the configuration that an edit leads to.
+
+    A field that is left out keeps its value, null clears it. When a destination field changes, the stored secrets are
+    dropped: each has to be entered again, or cleared, in the same edit.
+
+    Args:
+        config_class: the connector's configuration class.
+        stored: the present configuration in clear; empty when there is none, or it cannot be read.
+        patch: the fields to change.
+
+    Raises:
+        ConfigurationError: the result is not valid.
+        SecretsRequired: the destination changes and a stored secret was not entered again.
+    """
+    known = {name: value for name, value in stored.items() if name in config_class.model_fields}
+    merged = {name: value for name, value in {**known, **patch}.items() if value is not None}
+    edited = config_class.parse(merged)
+    if stored and _destination(config_class, edited.reveal()) != _destination(config_class, known):
+        missing = [name for name in config_class.secret_fields() if known.get(name) and name not in patch]
+        if missing:
+            raise SecretsRequired(
+                Fault(path=name, message="enter it again: the destination changed", code="secret_required")
+                for name in missing
+            )
+    return edited
+
+
+def _destination(config_class: type[ConnectorConfig], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values.get(name) for name in config_class.destination_fields()}
+
+
+def _is_secret(field: FieldInfo) -> bool:
+    kinds = (field.annotation, *get_args(field.annotation))
+    return any(isinstance(kind, type) and issubclass(kind, SecretStr) for kind in kinds)

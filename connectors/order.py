@@ -1,0 +1,180 @@
+"""The canonical sales order: what every format is rendered from, exact to the last digit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
+from pydantic_core import PydanticCustomError
+
+from connectors.exceptions import Fault, InvalidInput, InvalidOrder
+from connectors.validation import Line, Paragraphs, StrictModel
+
+MAX_LINES: Final = 10_000
+
+_DECIMAL: Final = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?", re.ASCII)
+_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+_TIMESTAMP: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})", re.ASCII
+)
+
+
+def exact(number: Decimal) -> str:
+    """Return the digits of `number` in plain notation, trailing zeros included."""
+    return format(number, "f")
+
+
+def _exact_decimal(value: object) -> object:
+    # A float has already lost digits, and Decimal("1_0") would read as ten.
+    match value:
+        case bool() | float():
+            raise PydanticCustomError("decimal_type", "must be a JSON number or a string of digits")
+        case str() if not _DECIMAL.fullmatch(value):
+            raise PydanticCustomError("decimal_parsing", "must be a plain decimal number such as 12.50")
+    return value
+
+
+def _iso_date(value: object) -> object:
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return value
+    if not (isinstance(value, str) and _DATE.fullmatch(value)):
+        raise PydanticCustomError("date_parsing", "must be a date written YYYY-MM-DD")
+    return value
+
+
+def _iso_timestamp(value: object) -> object:
+    if isinstance(value, datetime) or (isinstance(value, str) and _TIMESTAMP.fullmatch(value)):
+        return value
+    raise PydanticCustomError("datetime_parsing", "must be a time with offset, written 2025-12-26T10:00:00Z")
+
+
+def utc_text(moment: datetime) -> str:
+    """Return `moment` as RFC 3339 text in UTC with a Z."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+Quantity = Annotated[
+    Decimal, BeforeValidator(_exact_decimal), Field(gt=0, max_digits=18, decimal_places=3), PlainSerializer(exact)
+]
+"""Up to 15 digits before the point and 3 after it, greater than zero."""
+
+Price = Annotated[
+    Decimal, BeforeValidator(_exact_decimal), Field(ge=0, max_digits=18, decimal_places=4), PlainSerializer(exact)
+]
+"""Up to 14 digits before the point and 4 after it, not negative."""
+
+IsoDate = Annotated[date, BeforeValidator(_iso_date)]
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_iso_timestamp), PlainSerializer(utc_text)]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code", examples=["EUR"])]
+Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["DE"])]
+Gln = Annotated[str, Field(pattern=r"^[0-9]{13}$", description="GS1 Global Location Number")]
+Gtin = Annotated[str, Field(pattern=r"^([0-9]{8}|[0-9]{12,14})$", description="GS1 Global Trade Item Number")]
+Identifier = Annotated[Line, Field(min_length=1, max_length=64)]
+Name = Annotated[Line, Field(min_length=1, max_length=255)]
+Note = Annotated[Paragraphs, Field(max_length=4000)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
+
+
+class Customer(StrictModel):
+    """Who ordered."""
+
+    id: Identifier
+    erp_customer_number: Identifier | None = None
+    name: Name | None = None
+
+
+class Header(StrictModel):
+    """What holds for the whole order."""
+
+    external_order_number: Identifier | None = None
+    order_date: IsoDate | None = None
+    currency: Currency
+    requested_delivery_date: IsoDate | None = None
+    notes: Note | None = None
+
+
+class Address(StrictModel):
+    """Where to deliver, or whom to invoice."""
+
+    name: Name | None = None
+    name2: Name | None = None
+    street: Name | None = None
+    postal_code: Identifier | None = None
+    city: Name | None = None
+    region: Name | None = None
+    country: Country | None = None
+    gln: Gln | None = None
+
+    def cross_field_faults(self) -> Iterator[Fault]:
+        if self.name is None and self.gln is None:
+            yield Fault(path="name", message="an address needs a name or a GLN", code="missing")
+
+
+class OrderLine(StrictModel):
+    """One position: how much of what, at which price."""
+
+    line_no: Annotated[int, Field(strict=True, ge=1, le=999_999)]
+    internal_sku: Identifier
+    qty: Quantity
+    uom: Annotated[Line, Field(min_length=1, max_length=16)]
+    unit_price: Price
+    currency: Currency
+    customer_sku_raw: Name | None = None
+    description: Annotated[Paragraphs, Field(max_length=1000)] | None = None
+    gtin: Gtin | None = None
+    requested_delivery_date: IsoDate | None = None
+
+
+class SourceDocument(StrictModel):
+    """The document the order was taken from."""
+
+    document_id: Identifier
+    file_name: Name
+    sha256: Sha256
+
+
+class Meta(StrictModel):
+    """Where the order comes from."""
+
+    created_by: Name | None = None
+    source_document: SourceDocument | None = None
+
+
+class Order(StrictModel):
+    """One approved sales order."""
+
+    error_class: ClassVar[type[InvalidInput]] = InvalidOrder
+
+    order_id: Identifier
+    approved_at: Timestamp
+    customer: Customer
+    header: Header
+    ship_to: Address | None = None
+    bill_to: Address | None = None
+    lines: Annotated[tuple[OrderLine, ...], Field(min_length=1, max_length=MAX_LINES)]
+    meta: Meta = Meta()
+
+    def cross_field_faults(self) -> Iterator[Fault]:
+        seen: Counter[int] = Counter()
+        for index, line in enumerate(self.lines):
+            seen[line.line_no] += 1
+            if seen[line.line_no] > 1:
+                yield Fault(
+                    path=f"lines.{index}.line_no", message=f"line_no {line.line_no} is used twice", code="duplicate"
+                )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the order as plain JSON values, amounts as strings with exactly their digits."""
+        return self.model_dump(mode="json")
+
+    def fingerprint(self) -> str:
+        """Return the SHA-256 (64 hex digits) by which two submissions are told to be the same order."""
+        canonical = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        return hashlib.sha256(canonical.encode()).hexdigest()

@@ -1,0 +1,292 @@
+"""The port: two verbs behind which every ERP looks the same.
+
+An adapter gets a validated configuration, an order and a context; never a model, a request or a setting. What an
+adapter can do beyond the two verbs it says by a flag, and the base class refuses what the flag denies.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from connectors.codes import Code, describe
+from connectors.config import ConnectorConfig
+from connectors.exceptions import ConnectorError, UnsupportedFeature
+from connectors.network import Dialer
+from connectors.order import Order
+from connectors.results import (
+    Acknowledgement,
+    Document,
+    ExportResult,
+    RemoteIdentity,
+    Settlement,
+    StepStatus,
+    TestResult,
+    TestStep,
+)
+
+ConfigT = TypeVar("ConfigT", bound=ConnectorConfig)
+
+
+class Clock(Protocol):
+    """Where an adapter reads the time."""
+
+    def now(self) -> datetime:
+        """Return the present moment in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> datetime:
+        """Return the present moment in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds that only ever grow."""
+        return time.monotonic()
+
+
+@dataclass(kw_only=True)
+class StepNote:
+    """What a running step may say about itself before it ends."""
+
+    detail: str = ""
+    warning: Code | None = None
+    params: dict[str, Any] = field(default_factory=dict)
+
+    def warn(self, code: Code, **params: Any) -> None:
+        """Let the step end as a warning of this code."""
+        self.warning, self.params = code, params
+
+
+class StepRecorder:
+    """Writes down the named steps of one test or one attempt, in order, with their latencies."""
+
+    def __init__(self, clock: Clock | None = None, on_step: Callable[[TestStep], None] | None = None) -> None:
+        """Start an empty record.
+
+        Args:
+            clock: what latencies are measured with.
+            on_step: called with each step as it ends.
+        """
+        self._clock = clock or SystemClock()
+        self._on_step = on_step
+        self._started = self._clock.monotonic()
+        self._steps: list[TestStep] = []
+
+    @property
+    def steps(self) -> tuple[TestStep, ...]:
+        """The steps that have ended so far."""
+        return tuple(self._steps)
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[StepNote]:
+        """Run the body as one step; a ConnectorError ends it as failed and goes on its way."""
+        note, started = StepNote(), self._clock.monotonic()
+        try:
+            yield note
+        except ConnectorError as error:
+            self._end(name, StepStatus.FAILED, started, error.message, error.code, error.hint)
+            raise
+        except Exception:
+            text = describe(Code.INTERNAL_ERROR)
+            self._end(name, StepStatus.FAILED, started, text.message, Code.INTERNAL_ERROR, text.hint)
+            raise
+        if note.warning is None:
+            self._end(name, StepStatus.PASSED, started, note.detail)
+        else:
+            text = describe(note.warning, **note.params)
+            self._end(name, StepStatus.WARNING, started, text.message, note.warning, text.hint)
+
+    @contextmanager
+    def plan(self, *names: str) -> Iterator[None]:
+        """Run a staged diagnosis: a failed step stops it, and the planned steps that did not run become skipped."""
+        try:
+            yield
+        except ConnectorError:
+            if not any(step.status is StepStatus.FAILED for step in self._steps):
+                raise
+        culprit = next((step for step in self._steps if step.status is StepStatus.FAILED), None)
+        ran = {step.name for step in self._steps}
+        for name in names:
+            if name not in ran:
+                detail = f"Skipped because {culprit.name} failed." if culprit else "Not needed here."
+                self._record(TestStep(name=name, status=StepStatus.SKIPPED, detail=detail))
+
+    def result(self, *, not_proven: tuple[str, ...] = (), identity: RemoteIdentity | None = None) -> TestResult:
+        """Return the report of all steps so far."""
+        latency_ms = round((self._clock.monotonic() - self._started) * 1000)
+        return TestResult(steps=self.steps, latency_ms=latency_ms, not_proven=not_proven, identity=identity)
+
+    def _end(
+        self, name: str, status: StepStatus, started: float, detail: str, code: Code | None = None, hint: str = ""
+    ) -> None:
+        latency_ms = round((self._clock.monotonic() - started) * 1000)
+        self._record(
+            TestStep(name=name, status=status, latency_ms=latency_ms, detail=detail, code=code, hint=hint)
+        )
+
+    def _record(self, step: TestStep) -> None:
+        self._steps.append(step)
+        if self._on_step is not None:
+            self._on_step(step)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """What every call through the port is given besides the configuration."""
+
+    dialer: Dialer
+    """The only way to open a network connection."""
+    deadline: float
+    """The moment of `clock.monotonic()` after which the caller no longer waits."""
+    dropzone_root: Path | None = None
+    """The folder below which a filesystem connection must stay; None forbids filesystem connections."""
+    clock: Clock = field(default_factory=SystemClock)
+    steps: StepRecorder = field(default_factory=StepRecorder)
+
+    @property
+    def remaining_s(self) -> float:
+        """Seconds until the deadline, never negative."""
+        return max(0.0, self.deadline - self.clock.monotonic())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportContext(Context):
+    """What belongs to one export, the same for each of its attempts."""
+
+    org_slug: str
+    export_id: UUID
+    created_at: datetime
+    """When the export was accepted; file names and documents take their time from here."""
+    attempt: int
+    """The number of this attempt, from 1."""
+    idempotency_key: str
+    """The same for every attempt of the export."""
+    document: Document | None = None
+    """The frozen document: every attempt sends these bytes under this name. None before it is rendered."""
+
+
+class ExportSession(Protocol):
+    """One login at the far end that takes many exports."""
+
+    def export(self, order: Order, context: ExportContext) -> ExportResult:
+        """Deliver one order; see `ERPConnectorPort.export`."""
+
+
+class ERPConnectorPort(ABC, Generic[ConfigT]):
+    """One ERP. Stateless: one instance serves every organisation.
+
+    Subclasses set `connector_type`, `title`, `summary` and `Config`, implement the two verbs, and set a flag for each
+    optional verb they implement.
+    """
+
+    connector_type: ClassVar[str]
+    title: ClassVar[str]
+    summary: ClassVar[str] = ""
+    Config: ClassVar[type[ConnectorConfig]]
+
+    supports_render: ClassVar[bool] = False
+    """Can it show the exact bytes without sending them?"""
+    supports_find_export: ClassVar[bool] = False
+    """Can it find out whether an export has arrived?"""
+    supports_acknowledgements: ClassVar[bool] = False
+    """Does the ERP answer later, and can the answers be fetched?"""
+    supports_identify: ClassVar[bool] = False
+    """Can the far end say who it is?"""
+    supports_session: ClassVar[bool] = False
+    """Can one login take many exports?"""
+
+    # Hooks: every adapter implements these two.
+
+    @abstractmethod
+    def export(self, order: Order, config: ConfigT, context: ExportContext) -> ExportResult:
+        """Deliver one order, or prove that it was delivered before.
+
+        Args:
+            order: the approved order.
+            config: the validated configuration.
+            context: identity, deadline and tools of this export; `context.document` is what to send.
+
+        Returns:
+            Only on success.
+
+        Raises:
+            ConnectorError: the subclass says what may happen next.
+        """
+
+    @abstractmethod
+    def test_connection(self, config: ConfigT, context: Context) -> TestResult:
+        """Try everything an export needs, step by step, creating no business object and leaving nothing behind.
+
+        Returns:
+            The report, also when a step failed.
+        """
+
+    # Optional hooks, each behind its flag.
+
+    def render(self, order: Order, config: ConfigT, context: ExportContext) -> Document:
+        """Return the exact bytes that `export` sends, without sending them.
+
+        Raises:
+            DocumentError, UnsupportedFeature: the order cannot be expressed.
+        """
+        raise UnsupportedFeature(feature="a preview")
+
+    def find_export(self, order: Order, config: ConfigT, context: ExportContext) -> ExportResult | None:
+        """Look our export up at the far end after an unknown outcome.
+
+        Returns:
+            What was found, or None when it certainly is not there and may be sent again.
+
+        Raises:
+            OutcomeUnknown: it is there more than once, or cannot be told.
+            ConnectorError: the look-up itself failed.
+        """
+        raise UnsupportedFeature(feature="a look-up")
+
+    def poll_acknowledgements(
+        self, config: ConfigT, context: Context, settle: Callable[[Acknowledgement], Settlement]
+    ) -> int:
+        """Fetch the ERP's answers; put each away only after `settle` has recorded it.
+
+        Returns:
+            How many were applied.
+        """
+        raise UnsupportedFeature(feature="acknowledgements")
+
+    def identify(self, config: ConfigT, context: Context) -> RemoteIdentity:
+        """Return the company, environment and currency of the far end."""
+        raise UnsupportedFeature(feature="an identity")
+
+    def open_session(self, config: ConfigT, context: Context) -> AbstractContextManager[ExportSession]:
+        """Log in once for many exports."""
+        raise UnsupportedFeature(feature="a session")
+
+    # Subclasses should not need to override.
+
+    @classmethod
+    def capabilities(cls) -> dict[str, bool]:
+        """Return each optional verb and whether this connector has it."""
+        return {verb: getattr(cls, flag) for verb, flag in OPTIONAL_VERBS.items()}
+
+
+OPTIONAL_VERBS: dict[str, str] = {
+    "render": "supports_render",
+    "find_export": "supports_find_export",
+    "poll_acknowledgements": "supports_acknowledgements",
+    "identify": "supports_identify",
+    "open_session": "supports_session",
+}
+"""Each optional verb and the flag that declares it."""

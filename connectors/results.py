@@ -1,0 +1,167 @@
+"""The values that travel back through the port."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+from connectors.codes import Code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Document:
+    """An order as the exact bytes that are sent."""
+
+    filename: str
+    content: bytes = field(repr=False)
+    media_type: str
+
+    @property
+    def size(self) -> int:
+        """The length in bytes."""
+        return len(self.content)
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the content, 64 hex digits."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """What the transport can prove: these bytes lie there."""
+
+    transport: str
+    location: str
+    """Path or URL at the far end; never with credentials."""
+    size: int
+    sha256: str
+    already_delivered: bool = False
+    """True when an earlier attempt had delivered them."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the receipt as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportResult:
+    """An order that reached the far end."""
+
+    receipt: Receipt
+    erp_order_id: str | None = None
+    """The number the ERP gave the order, when it says so at once."""
+    acknowledged: bool = False
+    """True when the answer already is the ERP's final yes."""
+    warnings: tuple[str, ...] = ()
+
+
+class StepStatus(StrEnum):
+    """How one step of a test or an attempt ended."""
+
+    PASSED = "passed"  #: it did what it should
+    FAILED = "failed"  #: it did not; code and hint say why
+    SKIPPED = "skipped"  #: an earlier step failed
+    WARNING = "warning"  #: it worked, but somebody should look
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestStep:
+    """One named step, as it ran."""
+
+    __test__ = False
+
+    name: str
+    status: StepStatus
+    latency_ms: int = 0
+    detail: str = ""
+    code: Code | None = None
+    hint: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the step as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteIdentity:
+    """Who the far end says it is."""
+
+    company: str | None = None
+    environment: str | None = None
+    currency: str | None = None
+    server: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the identity as plain JSON values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TestResult:
+    """The report of a connection test."""
+
+    __test__ = False
+
+    steps: tuple[TestStep, ...]
+    latency_ms: int
+    not_proven: tuple[str, ...] = ()
+    """What a test without side effects cannot show, in words for people."""
+    identity: RemoteIdentity | None = None
+
+    @property
+    def success(self) -> bool:
+        """Whether steps ran and none of them failed."""
+        return bool(self.steps) and self.failed_step is None
+
+    @property
+    def failed_step(self) -> TestStep | None:
+        """The step that failed first."""
+        return next((step for step in self.steps if step.status is StepStatus.FAILED), None)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the report as plain JSON values."""
+        return {
+            "success": self.success,
+            "latency_ms": self.latency_ms,
+            "steps": [step.as_json() for step in self.steps],
+            "not_proven": list(self.not_proven),
+            "identity": self.identity.as_json() if self.identity else None,
+        }
+
+
+class AckStatus(StrEnum):
+    """What the ERP says of an order it received."""
+
+    ACKED = "ACKED"  #: it is an order there now
+    REJECTED = "REJECTED"  #: it will never be one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Acknowledgement:
+    """The ERP's answer to one document."""
+
+    filename: str
+    """The document's name, by which the export is found."""
+    status: AckStatus
+    erp_order_id: str | None = None
+    error_code: str | None = None
+    message: str | None = None
+    processed_at: datetime | None = None
+
+    def as_json(self) -> Mapping[str, Any]:
+        """Return the acknowledgement as plain JSON values."""
+        return asdict(self) | {"processed_at": self.processed_at.isoformat() if self.processed_at else None}
+
+
+class Settlement(StrEnum):
+    """What became of an acknowledgement that an adapter found."""
+
+    APPLIED = "applied"  #: recorded, now or earlier: put it away
+    LATER = "later"  #: its export is still being sent: leave it for the next poll
+    UNMATCHED = "unmatched"  #: no export of ours: leave it alone

@@ -1,0 +1,119 @@
+"""What orders and configurations share: a strict pydantic base, and faults that never repeat the input."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, ClassVar, Final, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from connectors.exceptions import Fault, InvalidInput
+
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CONTROL_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
+_CROSS_FIELD: Final = "cross_field"
+_WORDING: Final = (
+    ("Value error, ", ""),
+    ("Extra inputs are not permitted", "is not a known field"),
+    ("Field required", "is required"),
+    ("Decimal input should", "must"),
+    ("String should", "must"),
+    ("Input should", "must"),
+)
+
+
+def _single_line(text: str) -> str:
+    if _CONTROL.search(text):
+        raise PydanticCustomError("control_character", "must not contain control characters or line breaks")
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
+def _many_lines(text: str) -> str:
+    if _CONTROL_BUT_LINES.search(text):
+        raise PydanticCustomError("control_character", "must not contain control characters other than line breaks")
+    return text
+
+
+Line = Annotated[str, AfterValidator(_single_line)]
+"""Text on one line: no control characters, not blank."""
+
+Paragraphs = Annotated[str, AfterValidator(_many_lines)]
+"""Text that may have line breaks."""
+
+
+class StrictModel(BaseModel):
+    """A frozen model that refuses unknown keys, NaN and infinity, and whose errors never show the input."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        hide_input_in_errors=True,
+        validate_default=True,
+    )
+
+    error_class: ClassVar[type[InvalidInput]] = InvalidInput
+
+    @classmethod
+    def parse(cls, data: object) -> Self:
+        """Return the model that `data` describes.
+
+        Args:
+            data: a mapping as it comes out of a JSON parser (Decimal for numbers with a fraction).
+
+        Raises:
+            InvalidInput: the subclass named by `error_class`, with one fault per field.
+        """
+        if not isinstance(data, Mapping):
+            raise cls.error_class([Fault(path="", message="must be an object", code="object_type")])
+        try:
+            return cls.model_validate(dict(data))
+        except ValidationError as error:
+            listed = tuple(faults(error))
+        # Raised outside the handler: the foreign error holds the input, and __context__ would keep it.
+        raise cls.error_class(listed)
+
+    def cross_field_faults(self) -> Iterable[Fault]:
+        """Return what is wrong between fields that are each valid; a hook for subclasses."""
+        return ()
+
+    @model_validator(mode="after")
+    def _check_across_fields(self) -> Self:
+        if found := tuple(self.cross_field_faults()):
+            summary = "; ".join(f"{fault.path}: {fault.message}" for fault in found).replace("{", "(").replace("}", ")")
+            raise PydanticCustomError(_CROSS_FIELD, summary, {"faults": found})  # type: ignore[arg-type]  # not a literal
+        return self
+
+
+def faults(error: ValidationError, prefix: str = "") -> Iterator[Fault]:
+    """Yield one fault per field of a pydantic error.
+
+    Args:
+        error: what `model_validate` raised.
+        prefix: the path of the model inside the request, such as "order".
+    """
+    for detail in error.errors(include_url=False, include_input=False):
+        path = ".".join(str(part) for part in (prefix, *detail["loc"]) if part != "")
+        if detail["type"] == _CROSS_FIELD:
+            for fault in detail["ctx"]["faults"]:
+                yield Fault(path=f"{path}.{fault.path}".strip("."), message=fault.message, code=fault.code)
+        else:
+            yield Fault(path=path, message=_sentence(detail["msg"]), code=detail["type"])
+
+
+def prefixed(found: Iterable[Fault], prefix: str) -> tuple[Fault, ...]:
+    """Return the faults with `prefix` before each path."""
+    return tuple(
+        Fault(path=f"{prefix}.{fault.path}".rstrip("."), message=fault.message, code=fault.code) for fault in found
+    )
+
+
+def _sentence(message: str) -> str:
+    """Turn pydantic's wording into what the reader has to do."""
+    for theirs, ours in _WORDING:
+        message = message.replace(theirs, ours)
+    return message

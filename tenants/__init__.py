@@ -1,0 +1,1 @@
+"""Who may do what: organisations, members, API keys and the audit trail."""
