@@ -1,0 +1,1 @@
+"""One module per message format: an order in, a document out; pure functions that do no I/O."""
