@@ -41,7 +41,7 @@ def main() -> int:
     field = EncryptedConfigField()
     field.set_attributes_from_name("config_encrypted")
     row: Any = SimpleNamespace(pk=uuid4(), org_id=uuid4(), config_encrypted=b"")
-    field.seal(row, CONFIG)
+    row.config_encrypted = field.seal(row, CONFIG)
 
     cipher, associated_data = AESGCM(os.urandom(32)), os.urandom(87)
     fernet = Fernet(Fernet.generate_key())

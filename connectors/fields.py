@@ -52,7 +52,7 @@ class Row(Protocol):
     pk: UUID
 
 
-class EncryptedConfigField(models.BinaryField):
+class EncryptedConfigField(models.BinaryField):  # type: ignore[type-arg]  # generic in the stubs only
     """A configuration, stored as the envelope of `connectors.encryption.envelope`.
 
     An envelope is bound to its row: moved to another one it does not open. What is not an envelope cannot be saved, so
@@ -62,14 +62,12 @@ class EncryptedConfigField(models.BinaryField):
     description = "Encrypted configuration"
 
     def seal(self, row: Row, config: dict[str, Any]) -> bytes:
-        """Put the envelope of `config` into `row`, without saving, and return it.
+        """Return the envelope of `config` for `row`, to be assigned to it.
 
         Raises:
             ConfigurationError: JSON cannot hold this configuration exactly, or the keys are not configured.
         """
-        blob = key_ring().seal(config, org_id=row.org_id, record_id=row.pk)
-        setattr(row, self.attname, blob)
-        return blob
+        return key_ring().seal(config, org_id=row.org_id, record_id=row.pk)
 
     def open(self, row: Row) -> dict[str, Any]:
         """Return the configuration of `row`.
@@ -78,10 +76,6 @@ class EncryptedConfigField(models.BinaryField):
             EncryptionError: it cannot be read; the subclass says why.
         """
         return key_ring().open(getattr(row, self.attname), org_id=row.org_id, record_id=row.pk)
-
-    def from_db_value(self, value: Any, expression: Any, connection: Any) -> bytes | None:
-        """Return bytes whatever buffer type the database driver hands out."""
-        return None if value is None else bytes(value)
 
     def to_python(self, value: Any) -> Any:
         """Return the envelope that `value_to_string` wrote as base64, as `loaddata` asks for it."""
@@ -103,7 +97,6 @@ class EncryptedConfigField(models.BinaryField):
             return None
         if not isinstance(value, bytes):
             kind = type(value).__name__
-            del value
             raise Malformed(f"{self.name} takes a sealed envelope, not a {kind}; seal the configuration first.")
         envelope.key_id_of(value)
         return value

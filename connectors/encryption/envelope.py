@@ -11,8 +11,8 @@ What is wrong decides the error, checked in this order: not our magic or too sho
 UnknownFormat, and a tag that does not match is Tampered. What opens but holds no JSON object is Malformed too.
 
 An error report shows the locals of every frame and the exceptions behind the exception, and a decoder's error may carry
-its whole input. So nothing here raises while such an error is being handled, or while a local of the raising frame holds
-plaintext.
+its whole input. So nothing here raises while such an error is being handled, or while a local of the raising frame
+holds plaintext.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ def _to_json(config: dict[str, Any]) -> bytes | None:
     try:
         plaintext = to_json(config)
         return plaintext if isinstance(config, dict) and _from_json(plaintext) == config else None
-    except (ValueError, RecursionError):
+    except ValueError:
         return None
 
 

@@ -47,12 +47,11 @@ class KeyRing:
         Raises:
             ConfigurationError: a key has another size.
         """
-        masters = {_derive(master, b"key-id"): master for master in (active, *previous)}
-        if any(len(master) != MASTER_KEY_SIZE for master in masters.values()):
-            del active, previous, masters
+        self._masters = {_derive(master, b"key-id"): master for master in (active, *previous)}
+        if any(len(master) != MASTER_KEY_SIZE for master in self._masters.values()):
+            del active, previous  # an error report shows the locals of every frame
             raise ConfigurationError(f"A master key has exactly {MASTER_KEY_SIZE} bytes.")
-        self._masters = masters
-        self.active_key_id = next(iter(masters))
+        self.active_key_id = next(iter(self._masters))
         self._cipher = lru_cache(maxsize=_CACHED_CIPHERS)(self._new_cipher)
 
     @property
@@ -120,7 +119,7 @@ def parse_master_key(text: str, *, name: str) -> bytes:
     """
     problem = _problem(text)
     if problem:
-        del text
+        del text  # an error report shows the locals of every frame
         raise ConfigurationError(f"{name} {problem}")
     return bytes.fromhex(text)
 

@@ -70,8 +70,10 @@ class TestKeyRing:
     @pytest.mark.parametrize("size", [0, 16, 31, 33, 64])
     def test_a_key_of_another_size_is_refused(self, size: int) -> None:
         for keys in ((bytes(size), []), (NEW, [OLD, bytes(size)])):
-            with pytest.raises(ConfigurationError, match="exactly 32 bytes"):
+            with pytest.raises(ConfigurationError, match="exactly 32 bytes") as caught:
                 KeyRing(*keys)
+            shown = everything_shown(caught.value, below="test_a_key_of_another_size_is_refused")
+            assert repr(NEW)[2:-1] not in shown
 
     def test_threads_share_a_ring(self) -> None:
         """More organisations than the cache holds, so that threads also meet in its eviction."""

@@ -1,0 +1,1 @@
+"""How fast it is, each time against a floor of the same run: python -m bench.<name>."""
