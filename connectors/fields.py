@@ -6,7 +6,6 @@ written by name only: `field.open(row)` and `field.seal(row, config)`.
 
 from __future__ import annotations
 
-import binascii
 from base64 import b64decode
 from functools import lru_cache
 from typing import Any, Protocol
@@ -83,7 +82,7 @@ class EncryptedConfigField(models.BinaryField):  # type: ignore[type-arg]  # gen
             return value
         try:
             return b64decode(value, validate=True)
-        except binascii.Error:
+        except ValueError:
             raise ValidationError("This is not an encrypted configuration.", code="invalid") from None
 
     def get_prep_value(self, value: Any) -> bytes | None:

@@ -134,7 +134,7 @@ class TestFormsAndFixtures:
         assert text == b64encode(row.config_encrypted).decode()
         assert the_field().to_python(text) == row.config_encrypted
 
-    @pytest.mark.parametrize("text", ["not base64!", "QUJ", json.dumps(CONFIG)])
+    @pytest.mark.parametrize("text", ["not base64!", "QUJ", "grün", json.dumps(CONFIG)])
     def test_other_text_is_refused(self, text: str) -> None:
         with pytest.raises(ValidationError) as caught:
             the_field().to_python(text)
