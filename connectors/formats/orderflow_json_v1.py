@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import InvalidOperation
 from importlib.resources import files
 from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID
@@ -16,7 +16,7 @@ from connectors.exceptions import DocumentError, InvalidInput
 from connectors.formats import exact_json
 from connectors.formats.exact_json import Json
 from connectors.order import Order, OrderLine, Timestamp, utc_text
-from connectors.results import AckStatus, Acknowledgement, Document
+from connectors.results import Acknowledgement, AckStatus, Document
 from connectors.validation import StrictModel
 
 VERSION: Final = "orderflow_export_json_v1"

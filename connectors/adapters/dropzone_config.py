@@ -1,0 +1,163 @@
+"""The configuration of DROPZONE_JSON_V1."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from typing import Annotated, Final, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
+
+from connectors.config import INERT, ConnectorConfig, Secret
+from connectors.exceptions import Fault
+from connectors.transports.ssh_keys import HostKeyPin, UnusableKey, WrongPassphrase, load_private_key
+from connectors.validation import Line
+
+_MULTI_LINE: Final = {"x-widget": "textarea"}
+
+
+def _folder_path(path: str) -> str:
+    if ".." in path.split("/"):
+        raise PydanticCustomError("path", "must not contain ..")
+    return path
+
+
+def _host_key(text: str) -> str:
+    try:
+        HostKeyPin.parse(text)
+    except ValueError:
+        raise PydanticCustomError(
+            "host_key", "must be a public key line (ssh-ed25519 AAAA...) or a fingerprint (SHA256:...)"
+        ) from None
+    return text
+
+
+def _temp_suffix(suffix: str) -> str:
+    if suffix.lower().endswith(".json"):
+        raise PydanticCustomError("temp_suffix", "must not end in .json: the ERP would read incomplete files")
+    return suffix
+
+
+FolderPath = Annotated[Line, Field(max_length=1024), AfterValidator(_folder_path)]
+
+
+class DropzoneConfig(ConnectorConfig):
+    """Where the files go, and how to get there."""
+
+    mode: Annotated[
+        Literal["sftp", "filesystem"],
+        Field(title="Mode", description="sftp: a folder on an SFTP server. filesystem: a folder of this machine."),
+    ]
+    host: Annotated[
+        Annotated[str, Field(pattern=r"^[^\s/@\x00-\x1f]+$", max_length=253)] | None,
+        Field(title="Host", description="Name or address of the SFTP server.", examples=["sftp.example.com"]),
+    ] = None
+    port: Annotated[int, Field(title="Port", description="Port of the SFTP server.", ge=1, le=65535)] = 22
+    username: Annotated[
+        Annotated[Line, Field(max_length=255)] | None, Field(title="User name", description="SFTP login name.")
+    ] = None
+    password: Annotated[
+        Secret | None,
+        Field(
+            title="Password",
+            description="SFTP password. With a private key as well, both are used where the server asks for both.",
+            max_length=1024,
+        ),
+    ] = None
+    private_key: Annotated[
+        Secret | None,
+        Field(
+            title="Private key",
+            description="Ed25519, ECDSA or RSA key in OpenSSH, PEM or PKCS #8 format, with its BEGIN and END lines.",
+            json_schema_extra=_MULTI_LINE,
+            max_length=20_000,
+        ),
+    ] = None
+    passphrase: Annotated[
+        Secret | None,
+        Field(title="Passphrase", description="Opens the private key if it is encrypted.", max_length=1024),
+    ] = None
+    host_key: Annotated[
+        Annotated[Line, Field(max_length=2000), AfterValidator(_host_key)] | None,
+        Field(
+            title="Host key",
+            description="The server's public key (ssh-ed25519 AAAA...) or its fingerprint (SHA256:...). Without it "
+            "nothing is sent; the connection test shows the fingerprint to compare and enter.",
+            examples=["SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"],
+        ),
+    ] = None
+    export_path: Annotated[
+        FolderPath, Field(title="Export folder", description="Existing folder for the orders.", examples=["/orders/in"])
+    ]
+    ack_path: Annotated[
+        FolderPath | None,
+        Field(
+            title="Acknowledgement folder",
+            description="Existing folder in which the ERP leaves ack_ and error_ files; empty if it never answers.",
+            examples=["/orders/ack"],
+        ),
+    ] = None
+    atomic_write: Annotated[
+        bool,
+        INERT,
+        Field(
+            title="Write under a temporary name first",
+            description="Off only for servers that do not allow renaming: the ERP may then see incomplete files.",
+        ),
+    ] = True
+    temp_suffix: Annotated[
+        str,
+        INERT,
+        Field(
+            title="Temporary suffix",
+            description="What is added to the name while a file is incomplete; the ERP has to ignore such files.",
+            pattern=r"^[A-Za-z0-9._-]{1,32}$",
+        ),
+        AfterValidator(_temp_suffix),
+    ] = ".tmp"
+    timeout_s: Annotated[
+        int, INERT, Field(title="Time-out (seconds)", description="How long to wait for each answer.", ge=1, le=120)
+    ] = 10
+
+    def cross_field_faults(self) -> Iterator[Fault]:
+        if self.mode == "sftp":
+            yield from self._sftp_faults()
+        else:
+            for name in ("host", "username", "password", "private_key", "passphrase", "host_key"):
+                if getattr(self, name) is not None:
+                    yield Fault(path=name, message="is only for mode sftp; leave it empty", code="not_applicable")
+
+    def _sftp_faults(self) -> Iterator[Fault]:
+        for name in ("host", "username"):
+            if getattr(self, name) is None:
+                yield Fault(path=name, message="is required for mode sftp", code="missing")
+        if self.password is None and self.private_key is None:
+            yield Fault(path="password", message="a password or a private key is required", code="missing")
+        if self.private_key is None:
+            if self.passphrase is not None:
+                yield Fault(path="passphrase", message="is only for a private key", code="not_applicable")
+            return
+        passphrase = self.passphrase.get_secret_value() if self.passphrase else None
+        yield from _key_faults(self.private_key.get_secret_value(), passphrase)
+
+
+_sound_keys: set[bytes] = set()
+
+
+def _key_faults(private_key: str, passphrase: str | None) -> Iterator[Fault]:
+    # Opening an encrypted key takes a tenth of a second by design, and configurations are read for every delivery.
+    digest = hashlib.sha256(repr((private_key, passphrase)).encode("utf-8", "surrogatepass")).digest()
+    if digest in _sound_keys:
+        return
+    try:
+        load_private_key(private_key, passphrase)
+    except WrongPassphrase:
+        message = "does not open the private key" if passphrase else "is required: the private key is encrypted"
+        yield Fault(path="passphrase", message=message, code="wrong_passphrase")
+    except UnusableKey:
+        yield Fault(path="private_key", message="is not a private key that SSH can use", code="unusable_key")
+    else:
+        if len(_sound_keys) >= 10_000:
+            _sound_keys.clear()
+        _sound_keys.add(digest)

@@ -1,0 +1,1 @@
+"""One module per way to a far end: a document out, a receipt back. Transports know nothing of orders or formats."""

@@ -1,0 +1,240 @@
+"""Folders of this machine, confined below one root folder.
+
+A path is resolved once, symbolic links included, and then opened step by step from the root without following any
+link. Whoever swaps a folder for a link in between is refused, not followed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import ClassVar, Final, Self
+
+from connectors.codes import Code
+from connectors.exceptions import ConnectorError, OutcomeUnknown, TemporaryError
+from connectors.transports.drop import Entry, FileStore, Folder, NameTaken
+
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a pipe somebody put there must not hold us up.
+_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_HANDLE: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_CODES: Final[dict[int, Code]] = {
+    errno.ENOENT: Code.PATH_NOT_FOUND,
+    errno.ENOTDIR: Code.PATH_NOT_FOUND,
+    errno.EACCES: Code.PERMISSION_DENIED,
+    errno.EPERM: Code.PERMISSION_DENIED,
+    errno.EROFS: Code.PERMISSION_DENIED,
+    errno.ELOOP: Code.PERMISSION_DENIED,  # a symbolic link where none may be
+    errno.ENOSPC: Code.NO_SPACE,
+    errno.EDQUOT: Code.NO_SPACE,
+    errno.EFBIG: Code.NO_SPACE,
+}
+
+_NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)  # FAT and some network file systems
+_RENAME_NOREPLACE: Final = 1
+_libc: Final = ctypes.CDLL(None, use_errno=True)
+
+
+class FilesystemStore(FileStore):
+    """The folders below one root; a context manager that closes what it opened."""
+
+    transport: ClassVar[str] = "filesystem"
+
+    def __init__(self, root: Path | None) -> None:
+        """Confine everything below `root`; None forbids every folder."""
+        self._root = root
+        self._folders: dict[str, FilesystemFolder] = {}
+        self._opened = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._opened.close()
+
+    def finish_within(self, seconds: float) -> None:
+        """Do nothing: the operating system knows no time limit for local files."""
+
+    def folder(self, path: str) -> FilesystemFolder:
+        """Return a folder below the root; a relative path starts there.
+
+        Raises:
+            TemporaryError: PATH_NOT_FOUND, or PERMISSION_DENIED also for whatever lies outside the root.
+        """
+        if path not in self._folders:
+            with _translated(path):
+                descriptor = self._open(path)
+            self._opened.callback(os.close, descriptor)
+            self._folders[path] = FilesystemFolder(self, path, descriptor)
+        return self._folders[path]
+
+    def _open(self, path: str) -> int:
+        if self._root is None:
+            raise TemporaryError(Code.PERMISSION_DENIED, path=path)
+        root = self._root.resolve(strict=True)
+        target = (root / path).resolve()
+        if not target.is_relative_to(root):
+            raise TemporaryError(Code.PERMISSION_DENIED, path=path)
+        descriptor = os.open(root, _FOLDER)
+        for part in target.relative_to(root).parts:
+            try:
+                below = os.open(part, _FOLDER, dir_fd=descriptor)
+            finally:
+                os.close(descriptor)
+            descriptor = below
+        return descriptor
+
+
+class FilesystemFolder(Folder):
+    """One open folder; everything happens relative to its descriptor."""
+
+    def __init__(self, store: FilesystemStore, path: str, descriptor: int) -> None:
+        self._store = store
+        self.path = path
+        self._fd = descriptor
+
+    def location(self, name: str) -> str:
+        return f"{self.path.rstrip('/')}/{name}"
+
+    def entry(self, name: str) -> Entry | None:
+        with _translated(self.location(name)), suppress(FileNotFoundError):
+            found = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            if stat.S_ISREG(found.st_mode):
+                return Entry(name=name, size=found.st_size, modified=found.st_mtime)
+            raise TemporaryError(Code.PERMISSION_DENIED, path=self.location(name))
+        return None
+
+    def entries(self, wanted: Callable[[str], bool], *, limit: int) -> list[Entry]:
+        found: list[Entry] = []
+        with _translated(self.path), os.scandir(self._fd) as scan:
+            for item in scan:
+                if len(found) == limit:
+                    break
+                with suppress(FileNotFoundError):  # gone since it was listed
+                    if wanted(item.name) and item.is_file(follow_symlinks=False):
+                        state = item.stat(follow_symlinks=False)
+                        found.append(Entry(name=item.name, size=state.st_size, modified=state.st_mtime))
+        return sorted(found, key=lambda entry: entry.name)
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        with _translated(self.location(name)):
+            descriptor = os.open(name, _READ, dir_fd=self._fd)
+            with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor, not a path
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise TemporaryError(Code.PERMISSION_DENIED, path=self.location(name))
+                return file.read(limit)
+
+    def put(self, name: str, content: bytes, *, temp_name: str | None) -> None:
+        written_as = temp_name or name
+        with _translated(self.location(name)):
+            if temp_name is not None:
+                self.remove(temp_name)
+            identity = self._write(written_as, content)
+            if temp_name is not None:
+                self._publish(temp_name, name, identity)
+        with _translated(self.location(name), OutcomeUnknown):
+            os.fsync(self._fd)
+
+    def remove(self, name: str) -> bool:
+        with _translated(self.location(name)):
+            try:
+                os.unlink(name, dir_fd=self._fd)
+            except FileNotFoundError:
+                return False
+        return True
+
+    def move(self, name: str, subfolder: str, new_name: str) -> None:
+        with _translated(self.location(name)):
+            with suppress(FileExistsError):
+                os.mkdir(subfolder, dir_fd=self._fd)
+            target = self._store.folder(self.location(subfolder))
+            _rename_without_replacing(self._fd, name, target._fd, new_name)
+
+    def subfolder(self, name: str) -> FilesystemFolder | None:
+        try:
+            return self._store.folder(self.location(name))
+        except TemporaryError as error:
+            if error.code is Code.PATH_NOT_FOUND:
+                return None
+            raise
+
+    def _write(self, name: str, content: bytes) -> tuple[int, int]:
+        """Write a new file to the disk and return what identifies it; remove it when that fails."""
+        descriptor = os.open(name, _NEW_FILE, 0o666, dir_fd=self._fd)
+        try:
+            with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  # a descriptor, not a path
+                remaining = memoryview(content)
+                while remaining:
+                    remaining = remaining[file.write(remaining) :]
+                os.fsync(descriptor)
+            written = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            if written.st_size != len(content):
+                raise TemporaryError(Code.NO_SPACE, path=self.location(name))
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(name, dir_fd=self._fd)
+            raise
+        return written.st_dev, written.st_ino
+
+    def _publish(self, temp_name: str, name: str, identity: tuple[int, int]) -> None:
+        """Give the file its final name.
+
+        The link is made from an open handle, so that it is our complete file even if somebody else has put another
+        one under the temporary name meanwhile.
+        """
+        handle = os.open(temp_name, _HANDLE, dir_fd=self._fd)
+        try:
+            found = os.fstat(handle)
+            if (found.st_dev, found.st_ino) != identity:
+                raise TemporaryError(Code.REMOTE_ERROR, during=": another delivery of this file is running")
+            _link_without_replacing(handle, self._fd, temp_name, name)
+        finally:
+            os.close(handle)
+            with suppress(FileNotFoundError):
+                os.unlink(temp_name, dir_fd=self._fd)
+
+
+def _link_without_replacing(handle: int, folder_fd: int, temp_name: str, name: str) -> None:
+    """Give the open file a second name, or raise FileExistsError."""
+    try:
+        os.link(f"/proc/self/fd/{handle}", name, dst_dir_fd=folder_fd, follow_symlinks=True)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        _rename_without_replacing(folder_fd, temp_name, folder_fd, name)
+
+
+def _rename_without_replacing(source_fd: int, source: str, target_fd: int, target: str) -> None:
+    """Rename atomically, or raise FileExistsError (renameat2(2), RENAME_NOREPLACE)."""
+    if _libc.renameat2(source_fd, os.fsencode(source), target_fd, os.fsencode(target), _RENAME_NOREPLACE) == 0:
+        return
+    code = ctypes.get_errno()
+    if code not in (errno.EINVAL, errno.ENOSYS):
+        raise OSError(code, os.strerror(code))
+    # NFS cannot do it, but has hard links.
+    os.link(source, target, src_dir_fd=source_fd, dst_dir_fd=target_fd, follow_symlinks=False)
+    os.unlink(source, dir_fd=source_fd)
+
+
+@contextmanager
+def _translated(path: str, error_class: type[ConnectorError] = TemporaryError) -> Iterator[None]:
+    """Turn what the operating system raises into our errors."""
+    try:
+        yield
+    except FileExistsError:
+        raise NameTaken from None
+    except OSError as error:
+        code = _CODES.get(error.errno or 0, Code.REMOTE_ERROR)
+        raise error_class(code, path=path, during=f" for {path}") from None
+    except (ValueError, RuntimeError):  # a NUL in the path, or links that go round in circles
+        raise error_class(Code.PATH_NOT_FOUND, path=path) from None

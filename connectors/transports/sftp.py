@@ -1,0 +1,210 @@
+"""Folders of an SFTP server, reached through one login."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cached_property
+from typing import ClassVar, Final
+
+from connectors.codes import Code
+from connectors.exceptions import ConnectorError, OutcomeUnknown, TemporaryError
+from connectors.network import Dialer
+from connectors.port import StepRecorder
+from connectors.transports.drop import Entry, FileStore, Folder, NameTaken
+from connectors.transports.sftp_protocol import SftpClient, Status, StatusError
+from connectors.transports.ssh import SshTarget, SshTransport, log_in, silence_is_a_timeout, translated
+
+_CODES: Final[dict[int, Code]] = {
+    Status.NO_SUCH_FILE: Code.PATH_NOT_FOUND,
+    Status.PERMISSION_DENIED: Code.PERMISSION_DENIED,
+}
+
+
+@contextmanager
+def sftp_store(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> Iterator[SftpStore]:
+    """Log in, and log out at the end; see `log_in` for the steps and errors."""
+    transport = log_in(target, dialer, steps)
+    try:
+        yield SftpStore(target, transport)
+    finally:
+        transport.close()
+
+
+class SftpStore(FileStore):
+    """The folders that one login may see; a relative path starts at the login folder."""
+
+    transport: ClassVar[str] = "sftp"
+
+    def __init__(self, target: SshTarget, transport: SshTransport) -> None:
+        self.target = target
+        self._transport = transport
+
+    @cached_property
+    def client(self) -> SftpClient:
+        """The SFTP session, started when it is first needed."""
+        with translated(self.target, " while starting SFTP"), silence_is_a_timeout(self.target.timeout_s):
+            return SftpClient(self._transport, timeout_s=self.target.timeout_s)
+
+    def finish_within(self, seconds: float) -> None:
+        self.client.deadline = time.monotonic() + seconds
+
+    def folder(self, path: str) -> SftpFolder:
+        folder = SftpFolder(self, path)
+        if not folder.exists():
+            raise TemporaryError(Code.PATH_NOT_FOUND, path=path)
+        return folder
+
+
+class SftpFolder(Folder):
+    """One folder of the server."""
+
+    def __init__(self, store: SftpStore, path: str) -> None:
+        self._store = store
+        self._client = store.client
+        self.path = path
+
+    def exists(self) -> bool:
+        """Return whether there is a folder at this path."""
+        with self._asking(""):
+            found = self._client.attributes(self.path, follow_links=True)
+        return found is not None and found.is_folder
+
+    def location(self, name: str) -> str:
+        host = f"[{self._store.target.host}]" if ":" in self._store.target.host else self._store.target.host
+        return f"sftp://{host}:{self._store.target.port}/{self._at(name).removeprefix('/')}"
+
+    def entry(self, name: str) -> Entry | None:
+        with self._asking(name):
+            found = self._client.attributes(self._at(name))
+        if found is None:
+            return None
+        if not found.is_file:
+            raise TemporaryError(Code.PERMISSION_DENIED, path=self._at(name))
+        return Entry(name=name, size=found.size or 0, modified=found.modified or 0)
+
+    def entries(self, wanted: Callable[[str], bool], *, limit: int) -> list[Entry]:
+        with self._asking(""):
+            listed = self._client.list_folder(self.path, wanted, limit=limit)
+        found = [
+            Entry(name=name, size=attributes.size or 0, modified=attributes.modified or 0)
+            for name, attributes in listed
+            if attributes.is_file
+        ]
+        return sorted(found, key=lambda entry: entry.name)
+
+    def read(self, name: str, *, limit: int) -> bytes:
+        with self._asking(name):
+            return self._client.read(self._at(name), limit=limit)
+
+    def put(self, name: str, content: bytes, *, temp_name: str | None) -> None:
+        if temp_name is None:
+            # Cut half-way, the beginning lies under the final name; taken at once is what the file is for.
+            self._write(name, content, if_cut=OutcomeUnknown)
+            return
+        self.remove(temp_name)
+        if not self._write(temp_name, content, if_cut=TemporaryError):
+            raise OutcomeUnknown  # somebody takes even temporary files: this one may be on its way into the ERP
+        self._publish(temp_name, name)
+
+    def remove(self, name: str) -> bool:
+        with self._asking(name):
+            try:
+                self._client.remove(self._at(name))
+            except StatusError as error:
+                if error.status != Status.NO_SUCH_FILE:
+                    raise
+                return False
+        return True
+
+    def move(self, name: str, subfolder: str, new_name: str) -> None:
+        target = self._at(f"{subfolder}/{new_name}")
+        with self._asking(name):
+            if self._client.attributes(self._at(subfolder)) is None:
+                self._client.make_folder(self._at(subfolder))
+            if self._client.attributes(target) is not None:
+                raise NameTaken
+            self._client.rename(self._at(name), target)
+
+    def subfolder(self, name: str) -> SftpFolder | None:
+        folder = SftpFolder(self._store, self._at(name))
+        return folder if folder.exists() else None
+
+    def _at(self, name: str) -> str:
+        return f"{self.path.rstrip('/')}/{name}" if name else self.path
+
+    def _write(self, name: str, content: bytes, *, if_cut: type[ConnectorError]) -> bool:
+        """Write a new file and check its size; what is incomplete is removed again.
+
+        Args:
+            name: the file; NameTaken when it exists.
+            content: all of it.
+            if_cut: what it means when the connection breaks.
+
+        Returns:
+            False when the complete file was gone before its size could be checked.
+        """
+        path = self._at(name)
+        with self._asking(name, if_cut=if_cut):
+            try:
+                handle = self._client.create(path)
+            except StatusError as error:
+                if error.status == Status.FAILURE and self._client.attributes(path):
+                    raise NameTaken from None
+                raise self._failure(error, name, writing=len(content)) from None
+            try:
+                self._client.write_and_close(handle, content)
+            except StatusError as error:
+                failure = self._failure(error, name, writing=len(content))
+                self._discard(name)
+                raise failure from None
+            found = self._client.attributes(path)
+            if found and found.size != len(content):
+                self._discard(name)
+                raise TemporaryError(Code.NO_SPACE, path=path)
+        return found is not None
+
+    def _publish(self, temp_name: str, name: str) -> None:
+        """Give the complete file its final name, which must be free."""
+        if self.entry(name) is None:  # some servers overwrite on rename: do not let it come to that
+            failure = self._rename(temp_name, name)
+            if failure is None:
+                return
+            if self.entry(name) is None:
+                self._discard(temp_name)
+                raise failure
+        self._discard(temp_name)
+        raise NameTaken
+
+    def _rename(self, temp_name: str, name: str) -> TemporaryError | None:
+        """Rename, and return why the server refused; cut while its answer is awaited, the outcome is unknown."""
+        with self._asking(name, if_cut=OutcomeUnknown):
+            try:
+                self._client.rename(self._at(temp_name), self._at(name))
+            except StatusError as error:
+                return self._failure(error, name)
+        return None
+
+    def _discard(self, name: str) -> None:
+        with suppress(TemporaryError):
+            self.remove(name)
+
+    def _failure(self, error: StatusError, name: str, *, writing: int = 0) -> TemporaryError:
+        """Say what a status means; for a full disk version 3 of SFTP has no code of its own, so ask how much is free."""
+        path = self._at(name)
+        if error.status == Status.FAILURE and writing:
+            with suppress(StatusError):
+                free = self._client.free_bytes(self.path)
+                if free is not None and free < writing:
+                    return TemporaryError(Code.NO_SPACE, path=path)
+        code = _CODES.get(error.status, Code.REMOTE_ERROR)
+        return TemporaryError(code, path=path, during=f" for {path} (SFTP status {error.status})")
+
+    @contextmanager
+    def _asking(self, name: str, *, if_cut: type[ConnectorError] = TemporaryError) -> Iterator[None]:
+        with translated(self._store.target, f" for {self._at(name)}", error_class=if_cut):
+            try:
+                yield
+            except StatusError as error:
+                raise self._failure(error, name) from None

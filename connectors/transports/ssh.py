@@ -1,0 +1,252 @@
+"""An SSH login over a socket of the dialer: host key first, then credentials, and nothing of the machine's own.
+
+No agent, no files of ~/.ssh, no known_hosts, no proxy command: what is trusted and what is sent is in the target.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from socket import socket
+from typing import Any, Final
+
+import paramiko
+
+from connectors.codes import Code
+from connectors.exceptions import AuthenticationFailed, ConnectorError, TemporaryError
+from connectors.network import Dialer, Endpoint
+from connectors.port import StepRecorder
+from connectors.transports.ssh_keys import HOST_KEY_ALGORITHMS, HostKeyPin, UnusableKey, fingerprint, load_private_key
+
+LOGIN_STEPS: Final = ("resolve", "connect", "host_key", "authenticate")
+
+# Broken or too short; everything else that paramiko offers stays, because partners' servers are old.
+_REFUSED: Final = {
+    "ciphers": ["3des-cbc"],
+    "macs": ["hmac-md5", "hmac-md5-96", "hmac-sha1-96"],
+}
+
+# paramiko logs the server's words and tracebacks; what there is to say is raised, in our words.
+logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshTarget:
+    """Where to log in, as whom, and whom to believe."""
+
+    host: str
+    port: int
+    username: str
+    password: str | None = field(default=None, repr=False)
+    private_key: str | None = field(default=None, repr=False)
+    passphrase: str | None = field(default=None, repr=False)
+    host_key: str | None = None
+    """A public key line or a SHA256: fingerprint; None trusts nobody."""
+    timeout_s: float = 10.0
+    """Seconds for each wait: for the connection, for the handshake, for each answer."""
+
+
+class SshTransport(paramiko.Transport):
+    """paramiko's transport, asking for plain host keys of the given types only."""
+
+    def __init__(self, connection: socket, key_types: tuple[str, ...], timeout_s: float) -> None:
+        super().__init__(connection, disabled_algorithms=_REFUSED)
+        self._host_key_algorithms = tuple(name for kind in key_types for name in HOST_KEY_ALGORITHMS[kind])
+        self.said_goodbye = False
+        self.banner_timeout = self.handshake_timeout = self.auth_timeout = self.channel_timeout = timeout_s
+
+    @property
+    def preferred_keys(self) -> tuple[str, ...]:
+        # Without the certificates that paramiko would add: there is no authority here to check them against.
+        return self._host_key_algorithms
+
+    def _parse_disconnect(self, message: paramiko.Message) -> None:
+        # A server that ends the login in words has refused it; a link that just dies has not.
+        self.said_goodbye = True
+        super()._parse_disconnect(message)
+
+
+def log_in(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> SshTransport:
+    """Return an authenticated connection; records the steps resolve, connect, host_key and authenticate.
+
+    Raises:
+        TemporaryError: the server cannot be reached, or the link broke.
+        AuthenticationFailed: the server showed another host key than the pinned one (HOST_KEY_UNKNOWN,
+            HOST_KEY_MISMATCH), or refused the credentials.
+    """
+    started = time.monotonic()
+    with steps.step("resolve") as note:
+        endpoint = dialer.resolve(target.host, target.port, timeout_s=target.timeout_s)
+        note.detail = ", ".join(endpoint.addresses)
+    with steps.step("connect"):
+        connection = dialer.connect_to(endpoint, timeout_s=target.timeout_s - (time.monotonic() - started))
+    with steps.step("host_key") as note:
+        left = target.timeout_s - (time.monotonic() - started)
+        transport = _Handshake(target, dialer, endpoint).run(connection, timeout_s=left)
+        note.detail = describe_host_key(transport)
+    try:
+        with steps.step("authenticate") as note:
+            note.detail = f"Logged in as {target.username}."
+            _authenticate(transport, target)
+    except BaseException:
+        transport.close()
+        raise
+    return transport
+
+
+def describe_host_key(transport: SshTransport) -> str:
+    """Return the fingerprint and type of the server's host key."""
+    key = transport.get_remote_server_key()
+    return f"{fingerprint(key.asbytes())} ({key.get_name()})"
+
+
+@dataclass(frozen=True, kw_only=False)
+class _Handshake:
+    """The key exchange, repeated until the server shows the pinned host key or has no other to show."""
+
+    target: SshTarget
+    dialer: Dialer
+    endpoint: Endpoint
+
+    def run(self, connection: socket, *, timeout_s: float) -> SshTransport:
+        pin = HostKeyPin.parse(self.target.host_key) if self.target.host_key else None
+        wanted = pin.key_types if pin else tuple(HOST_KEY_ALGORITHMS)
+        shown: paramiko.PKey | None = None
+        while wanted:
+            try:
+                transport = self._exchange_keys(connection, wanted, timeout_s)
+            except paramiko.IncompatiblePeer:
+                break
+            key = transport.get_remote_server_key()
+            if pin and fingerprint(key.asbytes()) == pin.fingerprint:
+                return transport
+            transport.close()
+            shown = shown or key
+            if pin is None:
+                break
+            # A server has one host key per type and shows the type we like best: ask for the others.
+            wanted = tuple(key_type for key_type in wanted if key_type != key.get_name())
+            if wanted:
+                connection, timeout_s = self._reconnect(), self.target.timeout_s
+        raise self._refusal(pin, shown or self._any_host_key())
+
+    def _exchange_keys(self, connection: socket, key_types: tuple[str, ...], timeout_s: float) -> SshTransport:
+        transport = SshTransport(connection, key_types, self.target.timeout_s)
+        try:
+            with (
+                translated(self.target, " while agreeing on encryption", passing=(paramiko.IncompatiblePeer,)),
+                silence_is_a_timeout(timeout_s),
+            ):
+                transport.start_client(timeout=timeout_s)
+                if not transport.initial_kex_done:  # start_client returns without a word when its time is up
+                    raise TimeoutError
+        except BaseException:
+            transport.close()
+            raise
+        return transport
+
+    def _any_host_key(self) -> paramiko.PKey:
+        """Return what the server shows when it has no key of the pinned type, for the message."""
+        with translated(self.target, " while agreeing on encryption"):
+            transport = self._exchange_keys(self._reconnect(), tuple(HOST_KEY_ALGORITHMS), self.target.timeout_s)
+        key = transport.get_remote_server_key()
+        transport.close()
+        return key
+
+    def _reconnect(self) -> socket:
+        return self.dialer.connect_to(self.endpoint, timeout_s=self.target.timeout_s)
+
+    def _refusal(self, pin: HostKeyPin | None, shown: paramiko.PKey) -> AuthenticationFailed:
+        params = {"fingerprint": fingerprint(shown.asbytes()), "key_type": shown.get_name()}
+        if pin is None:
+            return AuthenticationFailed(Code.HOST_KEY_UNKNOWN, **params)
+        return AuthenticationFailed(Code.HOST_KEY_MISMATCH, pinned=pin.fingerprint, **params)
+
+
+def _authenticate(transport: SshTransport, target: SshTarget) -> None:
+    """Log in with the key, then with the password when there is no key or the server asks for both."""
+    more_asked_for = True
+    if target.private_key:
+        try:
+            key = load_private_key(target.private_key, target.passphrase)
+        except UnusableKey:
+            raise AuthenticationFailed(username=target.username) from None
+        more_asked_for = _attempt(transport, target, lambda: transport.auth_publickey(target.username, key))
+    if more_asked_for and target.password is not None:
+        password = target.password
+        # Answers keyboard-interactive with the password too, where the server offers only that.
+        more_asked_for = _attempt(transport, target, lambda: transport.auth_password(target.username, password))
+    if more_asked_for or not transport.is_authenticated():
+        raise AuthenticationFailed(username=target.username)
+
+
+def _attempt(transport: SshTransport, target: SshTarget, method: Callable[[], list[str]]) -> bool:
+    """Try one method; return whether the server asks for another one on top."""
+    with translated(target, " while logging in"), silence_is_a_timeout(target.timeout_s):
+        try:
+            return bool(method())
+        except paramiko.AuthenticationException:
+            # paramiko says the same of a refusal and of a broken link; only the first is the user's fault.
+            if not transport.is_active() and not transport.said_goodbye:
+                raise EOFError from None
+            raise
+
+
+@contextmanager
+def silence_is_a_timeout(timeout_s: float) -> Iterator[None]:
+    """Tell the time-outs of paramiko, which look like any other failure of its, by their length."""
+    started = time.monotonic()
+    try:
+        yield
+    except (EOFError, paramiko.SSHException):
+        if time.monotonic() - started >= timeout_s:
+            raise TimeoutError from None
+        raise
+
+
+@contextmanager
+def translated(
+    target: SshTarget,
+    during: str,
+    *,
+    passing: tuple[type[Exception], ...] = (),
+    error_class: type[ConnectorError] = TemporaryError,
+) -> Iterator[None]:
+    """Turn what paramiko and the socket raise into our errors.
+
+    Args:
+        target: whom we talk to.
+        during: what was going on, for REMOTE_ERROR.
+        passing: exceptions that the caller handles itself.
+        error_class: what a broken link means here: TemporaryError, or OutcomeUnknown once the order may have arrived.
+    """
+    params: dict[str, Any] = {
+        "host": target.host,
+        "port": target.port,
+        "timeout_s": f"{target.timeout_s:g}",
+        "username": target.username,
+        "during": during,
+    }
+    try:
+        yield
+    except (ConnectorError, *passing):
+        raise
+    except paramiko.AuthenticationException:
+        raise AuthenticationFailed(**params) from None
+    except (OSError, EOFError, paramiko.SSHException) as error:
+        raise error_class(_code_of(error), **params) from None
+
+
+def _code_of(error: Exception) -> Code:
+    # paramiko wraps what went wrong on the socket while it reads the server's first line.
+    cause = error.__context__ if isinstance(error, paramiko.SSHException) and error.__context__ else error
+    match cause:
+        case TimeoutError():
+            return Code.CONNECTION_TIMEOUT
+        case OSError() | EOFError():
+            return Code.CONNECTION_LOST
+        case _:
+            return Code.REMOTE_ERROR
