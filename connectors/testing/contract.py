@@ -1,0 +1,173 @@
+"""What every connector keeps to. An adapter proves itself by subclassing `ConnectorContract` in its tests.
+
+    class TestAcme(ConnectorContract):
+        connector_class = AcmeConnector
+
+        def config(self): return {"base_url": ..., "api_key": "s3cret-key"}
+        def far_end(self): return {name: content ...}
+"""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import jsonschema_rs
+
+from connectors.config import ConnectorConfig
+from connectors.exceptions import ConfigurationError
+from connectors.port import Context, ERPConnectorPort, ExportContext
+from connectors.registry import ConnectorRegistry
+from connectors.testing import sample_orders
+from connectors.testing.fakes import context, export_context
+
+
+class ConnectorContract(ABC):
+    """The shared tests; pytest collects them from the subclass."""
+
+    connector_class: ClassVar[type[ERPConnectorPort[Any]]]
+
+    # Hooks: what the subclass gives.
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Return a complete configuration that works, with a value for every secret it can have."""
+
+    @abstractmethod
+    def far_end(self) -> Mapping[str, bytes]:
+        """Return everything that lies at the far end now, by name."""
+
+    def broken_configs(self) -> list[dict[str, Any]]:
+        """Return valid configurations with which a connection test fails, secrets included."""
+        return []
+
+    def dropzone_root(self) -> Path | None:
+        """Return the root folder of filesystem connections."""
+        return None
+
+    # The contract.
+
+    def test_can_be_registered(self) -> None:
+        ConnectorRegistry().register(self.connector_class)
+
+    def test_config_describes_itself(self) -> None:
+        schema = self.connector_class.Config.json_schema()
+
+        jsonschema_rs.meta.validate(schema)
+        for name, field in schema["properties"].items():
+            assert field.get("title"), f"{name} has no title"
+            assert field.get("description"), f"{name} has no description"
+
+    def test_config_survives_storage(self) -> None:
+        parsed = self._parsed()
+
+        assert self.connector_class.Config.parse({k: v for k, v in parsed.reveal().items() if v is not None}) == parsed
+
+    def test_config_refuses_unknown_fields(self) -> None:
+        try:
+            self.connector_class.Config.parse(self.config() | {"no_such_field": 1})
+        except ConfigurationError as error:
+            assert [fault.path for fault in error.faults] == ["no_such_field"]
+        else:
+            raise AssertionError("an unknown field was accepted")
+
+    def test_secrets_are_not_shown(self) -> None:
+        parsed = self._parsed()
+
+        shown = f"{parsed!r} {parsed} {json.dumps(parsed.public())} {parsed.model_dump_json()}"
+        self._assert_no_secret(shown, self.config())
+
+    def test_same_order_renders_the_same_document(self) -> None:
+        if not self.connector_class.supports_render:
+            return
+        first = self._export_context()
+        second = export_context(export_id=first.export_id, created_at=first.created_at, attempt=2)
+
+        for order in (sample_orders.minimal(), sample_orders.complete()):
+            rendered = self._connector().render(order, self._parsed(), first)
+
+            assert rendered == self._connector().render(order, self._parsed(), second)
+            assert rendered.content
+
+    def test_connection_test_leaves_nothing_behind(self) -> None:
+        before = dict(self.far_end())
+
+        result = self._connector().test_connection(self._parsed(), self._context())
+
+        assert result.success, result.failed_step
+        assert dict(self.far_end()) == before
+
+    def test_failed_connection_test_is_a_report_without_secrets(self) -> None:
+        for config in self.broken_configs():
+            parsed = self.connector_class.Config.parse(config)
+
+            result = self._connector().test_connection(parsed, self._context())
+
+            assert result.failed_step, config.keys()
+            assert result.failed_step.code
+            assert result.failed_step.hint
+            self._assert_no_secret(json.dumps(result.as_json()), config)
+
+    def test_export_twice_is_delivered_once(self) -> None:
+        order, before, attempt = sample_orders.complete(), dict(self.far_end()), self._export_context()
+
+        first = self._connector().export(order, self._parsed(), attempt)
+        second = self._connector().export(order, self._parsed(), attempt)
+
+        assert not first.receipt.already_delivered
+        assert second.receipt.already_delivered
+        assert (first.receipt.size, first.receipt.sha256) == (second.receipt.size, second.receipt.sha256)
+        assert len(self.far_end()) == len(before) + 1
+
+    def test_rendered_document_is_what_arrives(self) -> None:
+        if not self.connector_class.supports_render:
+            return
+        order, attempt = sample_orders.complete(), self._export_context()
+
+        self._connector().export(order, self._parsed(), attempt)
+
+        rendered = self._connector().render(order, self._parsed(), attempt)
+        assert self.far_end()[rendered.filename] == rendered.content
+
+    def test_find_export_tells_what_arrived(self) -> None:
+        if not self.connector_class.supports_find_export:
+            return
+        order, attempt = sample_orders.minimal(), self._export_context()
+
+        assert self._connector().find_export(order, self._parsed(), attempt) is None
+        sent = self._connector().export(order, self._parsed(), attempt)
+        found = self._connector().find_export(order, self._parsed(), attempt)
+
+        assert found is not None
+        assert found.receipt.already_delivered
+        assert found.receipt.sha256 == sent.receipt.sha256
+
+    def test_one_session_takes_many_orders(self) -> None:
+        if not self.connector_class.supports_session:
+            return
+        before = dict(self.far_end())
+
+        with self._connector().open_session(self._parsed(), self._context()) as session:
+            for number in range(3):
+                session.export(sample_orders.minimal(f"SO-{number}"), self._export_context())
+
+        assert len(self.far_end()) == len(before) + 3
+
+    def _connector(self) -> ERPConnectorPort[Any]:
+        return self.connector_class()
+
+    def _parsed(self) -> ConnectorConfig:
+        return self.connector_class.Config.parse(self.config())
+
+    def _context(self) -> Context:
+        return context(dropzone_root=self.dropzone_root())
+
+    def _export_context(self) -> ExportContext:
+        return export_context(dropzone_root=self.dropzone_root())
+
+    def _assert_no_secret(self, text: str, config: Mapping[str, Any]) -> None:
+        for name in self.connector_class.Config.secret_fields():
+            assert str(config.get(name) or "\0") not in text, f"{name} is shown"

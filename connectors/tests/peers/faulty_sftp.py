@@ -1,0 +1,171 @@
+"""An SFTP server that misbehaves at one exact step of the protocol, which no real one does on request."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import asyncssh
+
+USERNAME, PASSWORD = "quirk", "quirk-pw"
+
+
+@dataclass(kw_only=True)
+class Faults:
+    """What goes wrong; steps are open, write, close, stat, rename and remove."""
+
+    cut_before: str = ""
+    cut_after: str = ""
+    """The step has taken effect, its answer is lost."""
+    fail: str = ""
+    fail_after: str = ""
+    """The step has taken effect, and is answered with a failure."""
+    lose_writes_over: int | None = None
+    """Bytes beyond this are answered with success and dropped."""
+    full_after: int | None = None
+    """Bytes beyond this are answered with a failure."""
+    take_on: str = ""
+    """The partner takes the file away at the end of this step: close or rename."""
+    overwriting_rename: bool = False
+    times: int = 1_000_000
+
+
+@dataclass
+class FaultySftp:
+    """A server in a thread of its own; a context manager."""
+
+    root: Path
+    faults: Faults = field(default_factory=Faults)
+    steps: Counter[str] = field(default_factory=Counter)
+    port: int = 0
+    host_key: str = ""
+
+    def __enter__(self) -> Self:
+        for name in ("inbox", "ack", "taken"):
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._in_loop(self._listen()).result(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._in_loop(self._close()).result(10)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+    def config(self, **changes: object) -> dict[str, object]:
+        """Return a dropzone configuration for this server."""
+        return {
+            "mode": "sftp",
+            "host": "127.0.0.1",
+            "port": self.port,
+            "username": USERNAME,
+            "password": PASSWORD,
+            "host_key": self.host_key,
+            "export_path": "/inbox",
+            "ack_path": "/ack",
+            "timeout_s": 5,
+        } | changes
+
+    def _in_loop(self, coroutine: Any) -> Future[None]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    async def _listen(self) -> None:
+        key = asyncssh.generate_private_key("ssh-ed25519")
+        self.host_key = key.export_public_key().decode().strip()
+        self._server = await asyncssh.listen(
+            "127.0.0.1",
+            0,
+            server_factory=_Login,
+            server_host_keys=[key],
+            sftp_factory=lambda channel: _Sftp(channel, self),
+        )
+        self.port = self._server.get_port()
+
+    async def _close(self) -> None:
+        self._server.close()
+        await self._server.wait_closed()
+
+
+class _Login(asyncssh.SSHServer):
+    def password_auth_supported(self) -> bool:
+        return True
+
+    def validate_password(self, username: str, password: str) -> bool:
+        return (username, password) == (USERNAME, PASSWORD)
+
+
+class _Sftp(asyncssh.SFTPServer):
+    def __init__(self, channel: Any, server: FaultySftp) -> None:
+        super().__init__(channel, chroot=os.fsencode(server.root))
+        self._channel, self._server = channel, server
+
+    def open(self, path: bytes, pflags: int, attrs: Any) -> Any:
+        return self._step("open", lambda: super(_Sftp, self).open(path, pflags, attrs))
+
+    def write(self, file_obj: Any, offset: int, data: bytes) -> Any:
+        faults = self._server.faults
+        if faults.full_after is not None and offset + len(data) > faults.full_after:
+            super().write(file_obj, offset, data[: max(0, faults.full_after - offset)])
+            raise asyncssh.SFTPFailure("No space left on device")
+        if faults.lose_writes_over is not None:
+            kept = data[: max(0, faults.lose_writes_over - offset)]
+            return self._step("write", lambda: super(_Sftp, self).write(file_obj, offset, kept))
+        return self._step("write", lambda: super(_Sftp, self).write(file_obj, offset, data))
+
+    def close(self, file_obj: Any) -> Any:
+        def close() -> None:
+            super(_Sftp, self).close(file_obj)
+            if self._server.faults.take_on == "close":
+                self._take(Path(os.fsdecode(file_obj.name)))
+
+        return self._step("close", close)
+
+    def lstat(self, path: bytes) -> Any:
+        return self._step("stat", lambda: super(_Sftp, self).lstat(path))
+
+    def remove(self, path: bytes) -> Any:
+        return self._step("remove", lambda: super(_Sftp, self).remove(path))
+
+    def rename(self, oldpath: bytes, newpath: bytes) -> Any:
+        def rename() -> None:
+            target = Path(os.fsdecode(self.map_path(newpath)))
+            if target.exists() and not self._server.faults.overwriting_rename:
+                raise asyncssh.SFTPFailure("File exists")
+            Path(os.fsdecode(self.map_path(oldpath))).replace(target)
+            if self._server.faults.take_on == "rename":
+                self._take(target)
+
+        return self._step("rename", rename)
+
+    def _take(self, path: Path) -> None:
+        path.replace(self._server.root / "taken" / path.name)
+
+    def _step(self, name: str, act: Callable[[], Any]) -> Any:
+        faults = self._server.faults
+        self._server.steps[name] += 1
+        armed = faults.times > 0
+        if armed and name in (faults.cut_before, faults.fail):
+            faults.times -= 1
+            if name == faults.cut_before:
+                self._cut()
+            raise asyncssh.SFTPFailure("scripted")
+        result = act()
+        if armed and name in (faults.cut_after, faults.fail_after):
+            faults.times -= 1
+            if name == faults.cut_after:
+                self._cut()
+            raise asyncssh.SFTPFailure("scripted")
+        return result
+
+    def _cut(self) -> None:
+        self._channel.get_connection()._transport.abort()
