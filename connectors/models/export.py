@@ -1,0 +1,183 @@
+"""Orders on their way to an ERP.
+
+    PENDING ──claim──> SENDING ──> SENT ──acknowledgement──> ACKED | REJECTED
+       ^                  ├─ TemporaryError, AuthenticationFailed, OutcomeUnknown that can be looked up ──> PENDING
+       │                  ├─ OutcomeUnknown that cannot be settled ──> UNCONFIRMED
+       └──────────────────┤
+                          ├─ attempts spent, DocumentError, UnsupportedFeature ──> FAILED
+                          └─ RejectedByERP ──> REJECTED
+    PENDING ──a person──> CANCELLED
+    FAILED, REJECTED, UNCONFIRMED ──a person retries──> a new export with `retry_of`
+"""
+
+from __future__ import annotations
+
+import uuid
+from typing import Self
+
+from django.db import models
+from django.utils import timezone
+
+from connectors.models.connection import ERPConnection
+from tenants.actors import ActorKind
+from tenants.models import Organization, OrganizationScopedQuerySet
+
+
+class ExportStatus(models.TextChoices):
+    """Where an order is."""
+
+    PENDING = "PENDING", "pending"  #: waits for its turn, or for `next_attempt_at`
+    SENDING = "SENDING", "sending"  #: a worker holds it until `leased_until`
+    SENT = "SENT", "sent"  #: the far end has it; there is a receipt
+    ACKED = "ACKED", "acknowledged"  #: the ERP confirmed it
+    REJECTED = "REJECTED", "rejected"  #: the ERP said no
+    UNCONFIRMED = "UNCONFIRMED", "unconfirmed"  #: it may have arrived; a person decides
+    FAILED = "FAILED", "failed"  #: we gave up, and nothing arrived
+    CANCELLED = "CANCELLED", "cancelled"  #: a person withdrew it before it was sent
+
+
+DEAD = (ExportStatus.FAILED, ExportStatus.REJECTED, ExportStatus.CANCELLED)
+"""In these states the order did not and will not reach the ERP, so it may be submitted anew."""
+
+RETRYABLE = (ExportStatus.FAILED, ExportStatus.REJECTED, ExportStatus.UNCONFIRMED)
+"""From these states a person may retry."""
+
+
+class ExportQuerySet(OrganizationScopedQuerySet):
+    """Exports of one or all organisations."""
+
+    def live(self) -> Self:
+        """Return the exports that stand for their order: no second one may be submitted beside them."""
+        return self.filter(superseded_at=None).exclude(status__in=DEAD)
+
+    def due(self) -> Self:
+        """Return the pending exports whose time has come."""
+        now = timezone.now()
+        return self.filter(status=ExportStatus.PENDING).filter(
+            models.Q(next_attempt_at=None) | models.Q(next_attempt_at__lte=now)
+        )
+
+    def expired(self) -> Self:
+        """Return the exports whose worker did not come back in time."""
+        return self.filter(status=ExportStatus.SENDING, leased_until__lt=timezone.now())
+
+
+class ERPExport(models.Model):
+    """One order on its way to one connection."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="exports")
+    connection = models.ForeignKey(ERPConnection, on_delete=models.PROTECT, related_name="exports")
+    status = models.CharField(max_length=16, choices=ExportStatus, default=ExportStatus.PENDING)
+
+    order_id = models.CharField(max_length=64)
+    order = models.JSONField()
+    """The canonical order; amounts are strings, so that no digit is lost."""
+    order_fingerprint = models.CharField(max_length=64)
+    idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001  # NULL: not unique among themselves
+    retry_of = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="retries")
+    superseded_at = models.DateTimeField(null=True)
+    """When a retry took this export's place."""
+
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    """Not before this time; null is at once."""
+    leased_until = models.DateTimeField(null=True)
+    claim = models.UUIDField(null=True)
+    """Drawn anew for each claim: who has lost his lease can no longer settle."""
+    outcome_unknown = models.BooleanField(default=False)
+    """An earlier attempt may have arrived: look it up before anything is sent."""
+
+    filename = models.CharField(max_length=255, blank=True)
+    document_name = models.CharField(max_length=255, blank=True)
+    """Where the rendered bytes lie in the document storage."""
+    document_sha256 = models.CharField(max_length=64, blank=True)
+    document_size = models.PositiveIntegerField(null=True)
+    document_media_type = models.CharField(max_length=100, blank=True)
+
+    receipt = models.JSONField(null=True)
+    erp_order_id = models.CharField(max_length=128, blank=True)
+    error = models.JSONField(null=True)
+    """Why it is where it is: code, message, hint, and what the ERP said."""
+    warnings = models.JSONField(default=list)
+
+    actor_kind = models.CharField(max_length=16, choices=ActorKind)
+    actor_label = models.CharField(max_length=150)
+    request_id = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(auto_now=True)
+    sent_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    """When it reached a state that only a person can leave."""
+
+    objects = ExportQuerySet.as_manager()
+
+    class Meta:
+        db_table = "erp_export"
+        ordering = ("-created_at", "-id")
+        constraints = (
+            models.UniqueConstraint(
+                fields=("org", "order_id"),
+                condition=models.Q(superseded_at=None) & ~models.Q(status__in=("FAILED", "REJECTED", "CANCELLED")),
+                name="erp_export_one_live_per_order",
+            ),
+            models.UniqueConstraint(fields=("org", "idempotency_key"), name="erp_export_idempotency_key"),
+            models.UniqueConstraint(fields=("org", "id"), name="erp_export_org_id"),
+        )
+        indexes = (
+            models.Index(fields=("org", "-created_at", "-id"), name="erp_export_by_org"),
+            models.Index(
+                fields=("connection", "created_at", "id"),
+                condition=models.Q(status="PENDING"),
+                name="erp_export_pending",
+            ),
+            models.Index(fields=("leased_until",), condition=models.Q(status="SENDING"), name="erp_export_leased"),
+            models.Index(fields=("org", "filename"), name="erp_export_by_filename"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.order_id} ({self.get_status_display()})"
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether a person may send the order again with a new export."""
+        return self.status in RETRYABLE and self.superseded_at is None
+
+
+class Outcome(models.TextChoices):
+    """How one attempt ended."""
+
+    SENT = "SENT", "sent"  #: delivered, with a receipt
+    FOUND = "FOUND", "found"  #: an earlier attempt had delivered it
+    TEMPORARY = "TEMPORARY", "temporary error"  #: nothing arrived; tried again
+    UNKNOWN = "UNKNOWN", "outcome unknown"  #: it may have arrived
+    AUTH_FAILED = "AUTH_FAILED", "sign-in refused"  #: nothing arrived; the connection is paused
+    REJECTED = "REJECTED", "rejected"  #: the far end said no
+    FAILED = "FAILED", "failed"  #: it cannot be said in this format
+    WORKER_LOST = "WORKER_LOST", "worker lost"  #: the lease ran out before a result was recorded
+
+
+class ExportAttempt(models.Model):
+    """One try to deliver an export. Written once, when the try is over; a trigger refuses to change it."""
+
+    id = models.BigAutoField(primary_key=True)
+    org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
+    export = models.ForeignKey(ERPExport, on_delete=models.PROTECT, related_name="attempt_log")
+    number = models.PositiveIntegerField()
+    started_at = models.DateTimeField()
+    finished_at = models.DateTimeField(default=timezone.now)
+    outcome = models.CharField(max_length=16, choices=Outcome)
+    error = models.JSONField(null=True)
+    receipt = models.JSONField(null=True)
+    steps = models.JSONField(default=list)
+    next_attempt_at = models.DateTimeField(null=True)
+
+    objects = OrganizationScopedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "erp_export_attempt"
+        ordering = ("id",)
+        indexes = (models.Index(fields=("export", "id"), name="erp_export_attempt_by_export"),)
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}: {self.get_outcome_display()}"

@@ -1,0 +1,192 @@
+"""Organisations, their members and API keys, and the trail of what was done."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+import uuid
+from datetime import datetime
+from typing import Any, Final, Self
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils import timezone
+
+from tenants.actors import Actor, ActorKind
+
+_SLUG: Final = RegexValidator(
+    r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z", "Use lower-case letters, digits and hyphens, at most 63 characters."
+)
+_TOKEN: Final = re.compile(r"erpk_([a-z0-9]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
+_KEY_ID_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+class Role(models.TextChoices):
+    """What a member or an API key may do in its organisation."""
+
+    ADMIN = "ADMIN", "Administrator"
+    INTEGRATOR = "INTEGRATOR", "Integrator"
+    OPS = "OPS", "Operations"
+    VIEWER = "VIEWER", "Viewer"
+
+
+class Organization(models.Model):
+    """One company: the owner of connections, exports and keys."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    slug = models.CharField(max_length=63, unique=True, validators=[_SLUG])
+    name = models.CharField(max_length=200)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        db_table = "organization"
+        ordering = ("slug",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OrganizationScopedQuerySet(models.QuerySet[Any]):
+    """A queryset of rows that belong to one organisation each."""
+
+    def of(self, org: Organization) -> Self:
+        """Return only the rows of `org`."""
+        return self.filter(org=org)
+
+
+class Membership(models.Model):
+    """A person's role in an organisation."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=16, choices=Role)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = OrganizationScopedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "membership"
+        constraints = (models.UniqueConstraint(fields=("user", "org"), name="membership_once_per_user_and_org"),)
+
+    def __str__(self) -> str:
+        return f"{self.user} in {self.org} as {self.get_role_display()}"
+
+
+class ApiKeyQuerySet(OrganizationScopedQuerySet):
+    """API keys: issued once in clear, known by their hash from then on."""
+
+    def issue(
+        self, *, org: Organization, role: str, name: str, expires_at: datetime | None = None
+    ) -> tuple[ApiKey, str]:
+        """Create a key.
+
+        Returns:
+            The row and the token `erpk_<id>_<secret>`, which exists nowhere else.
+        """
+        key_id = "".join(secrets.choice(_KEY_ID_ALPHABET) for _ in range(12))
+        secret = secrets.token_urlsafe(32)
+        key = self.create(id=key_id, org=org, role=role, name=name, expires_at=expires_at, secret_sha256=_hash(secret))
+        return key, f"erpk_{key_id}_{secret}"
+
+    def authenticate(self, token: str) -> ApiKey | None:
+        """Return the valid key that `token` belongs to, or None; takes the same time for every wrong secret."""
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            return None
+        key_id, secret = match.groups()
+        key = self.select_related("org").filter(pk=key_id).first()
+        expected = key.secret_sha256 if key else "0" * 64
+        if not hmac.compare_digest(expected, _hash(secret)) or key is None or not key.is_valid:
+            return None
+        return key
+
+
+class ApiKey(models.Model):
+    """A credential of one organisation with one role; only the SHA-256 of its secret is stored.
+
+    The secret has 256 random bits, so a plain hash is as good as a slow one.
+    """
+
+    id = models.CharField(primary_key=True, max_length=12, editable=False)
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="api_keys")
+    name = models.CharField(max_length=100)
+    role = models.CharField(max_length=16, choices=Role)
+    secret_sha256 = models.CharField(max_length=64, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    objects = ApiKeyQuerySet.as_manager()
+
+    class Meta:
+        db_table = "api_key"
+        ordering = ("-created_at",)
+
+    def __str__(self) -> str:
+        return f"{self.name} (erpk_{self.pk}_…)"
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether the key is neither revoked nor expired."""
+        return self.revoked_at is None and (self.expires_at is None or self.expires_at > timezone.now())
+
+
+class AuditEvent(models.Model):
+    """One thing that was done. A database trigger refuses to change or delete a row."""
+
+    id = models.BigAutoField(primary_key=True)
+    org = models.ForeignKey(Organization, null=True, on_delete=models.PROTECT, related_name="audit_events")
+    created_at = models.DateTimeField(default=timezone.now)
+    actor_kind = models.CharField(max_length=16, choices=ActorKind)
+    actor_id = models.CharField(max_length=64, blank=True)
+    actor_label = models.CharField(max_length=150)
+    address = models.GenericIPAddressField(null=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    action = models.CharField(max_length=64)
+    target_type = models.CharField(max_length=64, blank=True)
+    target_id = models.CharField(max_length=64, blank=True)
+    details = models.JSONField(default=dict)
+
+    objects = OrganizationScopedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "audit_event"
+        ordering = ("-id",)
+        indexes = (models.Index(fields=("org", "-id"), name="audit_event_by_org"),)
+
+    def __str__(self) -> str:
+        return f"{self.actor_label}: {self.action}"
+
+
+def record(
+    actor: Actor, action: str, *, org: Organization | None, target: models.Model | None = None, **details: Any
+) -> AuditEvent:
+    """Append one event to the audit trail, in the caller's transaction.
+
+    Args:
+        actor: who did it.
+        action: what, as `noun.verb` in the past tense, such as `connection.changed`.
+        org: whose trail it belongs to; None for the installation's own.
+        target: the row it was done to.
+        details: plain JSON values; never a secret.
+    """
+    return AuditEvent.objects.create(
+        org=org,
+        actor_kind=actor.kind,
+        actor_id=actor.id,
+        actor_label=actor.label,
+        address=actor.address,
+        request_id=actor.request_id,
+        action=action,
+        target_type=target._meta.model_name if target else "",
+        target_id=str(target.pk) if target else "",
+        details=details,
+    )
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
