@@ -1,0 +1,72 @@
+"""Why a service refuses: what stands in the way of a request that is valid in itself."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class Refused(Exception):
+    """The present state does not allow it."""
+
+    code: ClassVar[str] = "CONFLICT"
+    hint: ClassVar[str] = ""
+
+    def __init__(self, **details: Any) -> None:
+        """Refuse, with safe details for machines, such as the id of what stands in the way."""
+        self.details = details
+        self.message = self.__doc__ or ""
+        super().__init__(self.message)
+
+
+class ActiveConnectorExists(Refused):
+    """The organisation already has an active connection."""
+
+    code = "ACTIVE_CONNECTOR_EXISTS"
+    hint = "Activate the new connection with replace, or disable the other one first."
+
+
+class NoActiveConnector(Refused):
+    """The organisation has no active connection."""
+
+    code = "NO_ACTIVE_CONNECTOR"
+    hint = "Create a connection, or activate one."
+
+
+class ConnectorInUse(Refused):
+    """Exports were sent through this connection, so it cannot be deleted."""
+
+    code = "CONFLICT"
+    hint = "Disable it instead."
+
+
+class RevisionChanged(Refused):
+    """Somebody else changed this connection in the meantime."""
+
+    code = "CONFLICT"
+    hint = "Load it again and repeat the change."
+
+
+class ExportExists(Refused):
+    """This order was already submitted, and its export is still live."""
+
+    code = "EXPORT_EXISTS"
+    hint = "Look at that export; an order is sent again only by retrying its export."
+
+
+class IdempotencyKeyReused(Refused):
+    """This Idempotency-Key was used before, with another order."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
+    hint = "Use a new key for every order, and the same key only to repeat the same request."
+
+
+class NotRetryable(Refused):
+    """Only a failed, rejected or unconfirmed export that was not retried yet can be retried."""
+
+    code = "CONFLICT"
+
+
+class NotCancellable(Refused):
+    """Only a pending export can be cancelled, and only when nothing of it may have arrived."""
+
+    code = "CONFLICT"
