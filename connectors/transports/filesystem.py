@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import ClassVar, Final, Self
 
 from connectors.codes import Code
-from connectors.exceptions import ConnectorError, OutcomeUnknown, TemporaryError
+from connectors.exceptions import OutcomeUnknown, TemporaryError
 from connectors.transports.drop import Entry, FileStore, Folder, NameTaken
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -135,15 +135,15 @@ class FilesystemFolder(Folder):
                 return file.read(limit)
 
     def put(self, name: str, content: bytes, *, temp_name: str | None) -> None:
-        written_as = temp_name or name
         with _translated(self.location(name)):
             if temp_name is not None:
                 self.remove(temp_name)
-            identity = self._write(written_as, content)
-            if temp_name is not None:
-                self._publish(temp_name, name, identity)
-        with _translated(self.location(name), OutcomeUnknown):
+            identity = self._write(temp_name or name, content)
+            self._check_and_publish(temp_name or name, name, identity, len(content))
+        try:
             os.fsync(self._fd)
+        except OSError:
+            raise OutcomeUnknown from None
 
     def remove(self, name: str) -> bool:
         with _translated(self.location(name)):
@@ -177,31 +177,37 @@ class FilesystemFolder(Folder):
                 while remaining:
                     remaining = remaining[file.write(remaining) :]
                 os.fsync(descriptor)
-            written = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
-            if written.st_size != len(content):
-                raise TemporaryError(Code.NO_SPACE, path=self.location(name))
+                written = os.fstat(descriptor)
         except BaseException:
-            with suppress(OSError):
-                os.unlink(name, dir_fd=self._fd)
+            self._discard(name)
             raise
         return written.st_dev, written.st_ino
 
-    def _publish(self, temp_name: str, name: str, identity: tuple[int, int]) -> None:
-        """Give the file its final name.
+    def _check_and_publish(self, written_as: str, name: str, identity: tuple[int, int], size: int) -> None:
+        """Check the size of the closed file and give it its final name.
 
-        The link is made from an open handle, so that it is our complete file even if somebody else has put another
-        one under the temporary name meanwhile.
+        The link is made from an open handle, so that it is our complete file even if another delivery of the same
+        document puts a file of its own under the temporary name meanwhile.
         """
-        handle = os.open(temp_name, _HANDLE, dir_fd=self._fd)
+        handle = os.open(written_as, _HANDLE, dir_fd=self._fd)
         try:
             found = os.fstat(handle)
             if (found.st_dev, found.st_ino) != identity:
                 raise TemporaryError(Code.REMOTE_ERROR, during=": another delivery of this file is running")
-            _link_without_replacing(handle, self._fd, temp_name, name)
+            if found.st_size != size:
+                self._discard(written_as)
+                raise TemporaryError(Code.NO_SPACE, path=self.location(name))
+            if written_as != name:
+                try:
+                    _link_without_replacing(handle, self._fd, written_as, name)
+                finally:
+                    self._discard(written_as)
         finally:
             os.close(handle)
-            with suppress(FileNotFoundError):
-                os.unlink(temp_name, dir_fd=self._fd)
+
+    def _discard(self, name: str) -> None:
+        with suppress(OSError):
+            os.unlink(name, dir_fd=self._fd)
 
 
 def _link_without_replacing(handle: int, folder_fd: int, temp_name: str, name: str) -> None:
@@ -227,7 +233,7 @@ def _rename_without_replacing(source_fd: int, source: str, target_fd: int, targe
 
 
 @contextmanager
-def _translated(path: str, error_class: type[ConnectorError] = TemporaryError) -> Iterator[None]:
+def _translated(path: str) -> Iterator[None]:
     """Turn what the operating system raises into our errors."""
     try:
         yield
@@ -235,6 +241,6 @@ def _translated(path: str, error_class: type[ConnectorError] = TemporaryError) -
         raise NameTaken from None
     except OSError as error:
         code = _CODES.get(error.errno or 0, Code.REMOTE_ERROR)
-        raise error_class(code, path=path, during=f" for {path}") from None
+        raise TemporaryError(code, path=path, during=f" for {path}") from None
     except (ValueError, RuntimeError):  # a NUL in the path, or links that go round in circles
-        raise error_class(Code.PATH_NOT_FOUND, path=path) from None
+        raise TemporaryError(Code.PATH_NOT_FOUND, path=path) from None

@@ -237,7 +237,8 @@ def translated(
     except paramiko.AuthenticationException:
         raise AuthenticationFailed(**params) from None
     except (OSError, EOFError, paramiko.SSHException) as error:
-        raise error_class(_code_of(error), **params) from None
+        code = _code_of(error) if issubclass(error_class, TemporaryError) else None
+        raise error_class(code, **params) from None
 
 
 def _code_of(error: Exception) -> Code:
