@@ -133,9 +133,7 @@ class StepRecorder:
         self, name: str, status: StepStatus, started: float, detail: str, code: Code | None = None, hint: str = ""
     ) -> None:
         latency_ms = round((self._clock.monotonic() - started) * 1000)
-        self._record(
-            TestStep(name=name, status=status, latency_ms=latency_ms, detail=detail, code=code, hint=hint)
-        )
+        self._record(TestStep(name=name, status=status, latency_ms=latency_ms, detail=detail, code=code, hint=hint))
 
     def _record(self, step: TestStep) -> None:
         self._steps.append(step)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from django.db import models
 from django.utils import timezone
@@ -86,11 +86,15 @@ class ERPConnection(models.Model):
         Raises:
             EncryptionError: the row cannot be decrypted here.
         """
-        return self._meta.get_field("config_encrypted").open(self)
+        return self._config_field().open(self)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Seal the configuration into this row, without saving it."""
-        self.config_encrypted = self._meta.get_field("config_encrypted").seal(self, config)
+        self.config_encrypted = self._config_field().seal(self, config)
+
+    @classmethod
+    def _config_field(cls) -> EncryptedConfigField:
+        return cast("EncryptedConfigField", cls._meta.get_field("config_encrypted"))
 
     @property
     def is_readable(self) -> bool:

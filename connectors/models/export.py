@@ -1,13 +1,13 @@
 """Orders on their way to an ERP.
 
-    PENDING ──claim──> SENDING ──> SENT ──acknowledgement──> ACKED | REJECTED
-       ^                  ├─ TemporaryError, AuthenticationFailed, OutcomeUnknown that can be looked up ──> PENDING
-       │                  ├─ OutcomeUnknown that cannot be settled ──> UNCONFIRMED
-       └──────────────────┤
-                          ├─ attempts spent, DocumentError, UnsupportedFeature ──> FAILED
-                          └─ RejectedByERP ──> REJECTED
-    PENDING ──a person──> CANCELLED
-    FAILED, REJECTED, UNCONFIRMED ──a person retries──> a new export with `retry_of`
+PENDING ──claim──> SENDING ──> SENT ──acknowledgement──> ACKED | REJECTED
+   ^                  ├─ TemporaryError, AuthenticationFailed, OutcomeUnknown that can be looked up ──> PENDING
+   │                  ├─ OutcomeUnknown that cannot be settled ──> UNCONFIRMED
+   └──────────────────┤
+                      ├─ attempts spent, DocumentError, UnsupportedFeature ──> FAILED
+                      └─ RejectedByERP ──> REJECTED
+PENDING ──a person──> CANCELLED
+FAILED, REJECTED, UNCONFIRMED ──a person retries──> a new export with `retry_of`
 """
 
 from __future__ import annotations
