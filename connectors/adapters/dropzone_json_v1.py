@@ -253,5 +253,5 @@ class _Poll:
         except TemporaryError as error:
             if error.code in _CUT:
                 raise
-            if error.code is not Code.PATH_NOT_FOUND:  # that one was taken away by somebody else
+            if self._folder.entry(entry.name):  # else somebody else has taken it away meanwhile
                 self._trouble = error

@@ -1,0 +1,149 @@
+"""What a dropzone configuration accepts, and what it says when it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
+
+from connectors.adapters.dropzone_config import DropzoneConfig
+from connectors.config import edit
+from connectors.exceptions import ConfigurationError, SecretsRequired
+from connectors.transports import ssh_keys
+
+SFTP = {
+    "mode": "sftp",
+    "host": "sftp.example.com",
+    "username": "orders",
+    "password": "s3cret-password",
+    "export_path": "/in",
+}
+FILES = {"mode": "filesystem", "export_path": "in"}
+KEY = Ed25519PrivateKey.generate()
+PLAIN_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+LOCKED_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, BestAvailableEncryption(b"opens")).decode()
+
+
+def faults(config: dict[str, Any]) -> dict[str, str]:
+    """Return the path of each fault and its code."""
+    try:
+        DropzoneConfig.parse(config)
+    except ConfigurationError as error:
+        assert "s3cret" not in str(error)
+        assert LOCKED_KEY[100:150] not in str(error)
+        return {fault.path: fault.code for fault in error.faults}
+    return {}
+
+
+def without(config: dict[str, Any], *names: str) -> dict[str, Any]:
+    return {name: value for name, value in config.items() if name not in names}
+
+
+def test_defaults() -> None:
+    config = DropzoneConfig.parse(SFTP)
+
+    assert (config.port, config.timeout_s, config.atomic_write, config.temp_suffix) == (22, 10, True, ".tmp")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"password": None, "private_key": PLAIN_KEY},
+        {"private_key": PLAIN_KEY},
+        {"private_key": LOCKED_KEY, "passphrase": "opens"},
+        {"host_key": "SHA256:" + "A" * 43},
+        {"host": "2001:db8::1"},
+        {"host": "192.0.2.1"},
+        {"ack_path": "/in"},
+        {"export_path": "relative/folder with spaces/ü"},
+        {"timeout_s": 1},
+        {"timeout_s": 120},
+        {"temp_suffix": "_part"},
+    ],
+    ids=lambda change: "+".join(change),
+)
+def test_accepted(change: dict[str, Any]) -> None:
+    assert faults({name: value for name, value in (SFTP | change).items() if value is not None}) == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, {"mode": "missing", "export_path": "missing"}),
+        (SFTP | {"mode": "ftp"}, {"mode": "literal_error"}),
+        (without(SFTP, "host"), {"host": "missing"}),
+        (without(SFTP, "username"), {"username": "missing"}),
+        (without(SFTP, "password"), {"password": "missing"}),
+        (without(SFTP, "export_path"), {"export_path": "missing"}),
+        (SFTP | {"passphrase": "x"}, {"passphrase": "not_applicable"}),
+        (SFTP | {"private_key": "s3cret-no-key"}, {"private_key": "unusable_key"}),
+        (SFTP | {"private_key": LOCKED_KEY}, {"passphrase": "wrong_passphrase"}),
+        (SFTP | {"private_key": LOCKED_KEY, "passphrase": "s3cret"}, {"passphrase": "wrong_passphrase"}),
+        (SFTP | {"host_key": "ssh-ed25519 nonsense"}, {"host_key": "host_key"}),
+        (SFTP | {"host": "sftp://example.com"}, {"host": "string_pattern_mismatch"}),
+        (SFTP | {"host": "user@example.com"}, {"host": "string_pattern_mismatch"}),
+        (SFTP | {"host": ""}, {"host": "string_pattern_mismatch"}),
+        (SFTP | {"port": 0}, {"port": "greater_than_equal"}),
+        (SFTP | {"port": 65536}, {"port": "less_than_equal"}),
+        (SFTP | {"timeout_s": 0}, {"timeout_s": "greater_than_equal"}),
+        (SFTP | {"timeout_s": 121}, {"timeout_s": "less_than_equal"}),
+        (SFTP | {"export_path": "in/../../etc"}, {"export_path": "path"}),
+        (SFTP | {"export_path": "in\0"}, {"export_path": "control_character"}),
+        (SFTP | {"export_path": " "}, {"export_path": "blank"}),
+        (SFTP | {"ack_path": "../ack"}, {"ack_path": "path"}),
+        (SFTP | {"temp_suffix": ""}, {"temp_suffix": "string_pattern_mismatch"}),
+        (SFTP | {"temp_suffix": "/x"}, {"temp_suffix": "string_pattern_mismatch"}),
+        (SFTP | {"temp_suffix": ".tmp.JSON"}, {"temp_suffix": "temp_suffix"}),
+        (SFTP | {"private_key": PLAIN_KEY, "colour": "red"}, {"colour": "extra_forbidden"}),
+        (FILES | {"host": "h", "password": "p"}, {"host": "not_applicable", "password": "not_applicable"}),
+    ],
+)
+def test_refused(config: dict[str, Any], expected: dict[str, str]) -> None:
+    assert faults(config) == expected
+
+
+def test_filesystem_needs_only_a_folder() -> None:
+    assert faults(FILES) == {}
+
+
+@pytest.mark.parametrize(
+    "change", [{"host": "evil.example.com"}, {"port": 2222}, {"username": "x"}, {"export_path": "/x"}, {"ack_path": "/x"}]
+)
+def test_a_new_destination_asks_for_the_secrets_again(change: dict[str, Any]) -> None:
+    with pytest.raises(SecretsRequired) as caught:
+        edit(DropzoneConfig, DropzoneConfig.parse(SFTP).reveal(), change)
+
+    assert [fault.path for fault in caught.value.faults] == ["password"]
+
+
+@pytest.mark.parametrize("change", [{"timeout_s": 30}, {"atomic_write": False}, {"temp_suffix": ".part"}])
+def test_an_inert_field_keeps_them(change: dict[str, Any]) -> None:
+    edited = edit(DropzoneConfig, DropzoneConfig.parse(SFTP).reveal(), change)
+
+    assert edited.reveal()["password"] == "s3cret-password"
+
+
+def test_secrets_and_long_texts_are_marked_for_forms() -> None:
+    properties = DropzoneConfig.json_schema()["properties"]
+
+    assert {name for name, field in properties.items() if field.get("writeOnly")} == {
+        "password",
+        "private_key",
+        "passphrase",
+    }
+    assert properties["private_key"]["x-widget"] == "textarea"
+
+
+def test_an_encrypted_key_is_opened_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = SFTP | {"private_key": LOCKED_KEY, "passphrase": "opens"}
+    DropzoneConfig.parse(config)
+    monkeypatch.setattr(ssh_keys, "_decrypted", lambda *_: pytest.fail("opened again"))
+
+    DropzoneConfig.parse(config)
