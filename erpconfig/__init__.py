@@ -1,0 +1,1 @@
+"""Wiring: settings, URLs, logging, and how the processes start."""

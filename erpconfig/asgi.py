@@ -1,0 +1,12 @@
+"""The ASGI entry point."""
+
+import os
+
+from django.core.asgi import get_asgi_application
+
+from erpconfig import bootstrap
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "erpconfig.settings")
+bootstrap.ensure_database()
+
+application = get_asgi_application()

@@ -1,0 +1,135 @@
+"""Turns the text of one setting into what Django wants; every refusal is a reason without the value."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+import environ
+
+from connectors.encryption.keyring import parse_master_key
+from connectors.exceptions import ConfigurationError
+from erpconfig.env import Refused, SecretText
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+_SECRET_KEY_SIZE: Final = 50
+_SECRET_KEY_VARIETY: Final = 5
+_S3_OPTIONS: Final = frozenset({"endpoint_url", "region_name", "addressing_style"})
+
+
+def secret_key(text: str) -> SecretText:
+    """Return Django's SECRET_KEY, held to the rule of Django's own check security.W009."""
+    if len(text) < _SECRET_KEY_SIZE:
+        raise Refused(f"has fewer than {_SECRET_KEY_SIZE} characters")
+    if len(set(text)) < _SECRET_KEY_VARIETY or text.startswith("django-insecure-"):
+        raise Refused("is too easy to guess")
+    return SecretText(text)
+
+
+def master_key(text: str, name: str = "ENCRYPTION_MASTER_KEY") -> SecretText:
+    """Return a master key of the connection encryption, as 64 hexadecimal digits."""
+    try:
+        parse_master_key(text, name=name)
+        return SecretText(text)
+    except ConfigurationError as error:
+        reason = str(error).removeprefix(f"{name} ")
+    raise Refused(reason)
+
+
+def master_keys(text: str) -> tuple[SecretText, ...]:
+    """Return the master keys of a comma-separated list."""
+    return tuple(master_key(key, "ENCRYPTION_PREVIOUS_KEYS") for key in text.split(","))
+
+
+def words(text: str) -> list[str]:
+    """Return the entries of a comma-separated list."""
+    entries = [entry.strip() for entry in text.split(",")]
+    if not all(entries):
+        raise Refused("has an empty entry between its commas")
+    return entries
+
+
+def hosts(text: str) -> list[str]:
+    """Return host names for ALLOWED_HOSTS."""
+    entries = words(text)
+    if any("/" in entry or " " in entry for entry in entries):
+        raise Refused("has an entry that is no host name: leave out the scheme and the path")
+    return entries
+
+
+def networks(text: str) -> list[Network]:
+    """Return networks in CIDR notation; a single address is a network of one."""
+    found: list[Network] = []
+    for position, entry in enumerate(words(text), start=1):
+        try:
+            found.append(ipaddress.ip_network(entry))
+            continue
+        except ValueError:
+            pass
+        raise Refused(f"has an entry (number {position}) that is no network in CIDR notation, or has host bits set")
+    return found
+
+
+def folder(text: str) -> str:
+    """Return the path of a folder, which does not have to exist yet."""
+    if not Path(text).is_absolute():
+        raise Refused("is not an absolute path")
+    return text
+
+
+def database(text: str) -> dict[str, Any]:
+    """Return Django's description of a PostgreSQL database from its URL (libpq's URI form)."""
+    config: dict[str, Any] = {}
+    if text.startswith(("postgres://", "postgresql://")):
+        try:
+            config = environ.Env.db_url_config(text, engine="django.db.backends.postgresql")
+        except ValueError:
+            config = {}
+    if not config.get("NAME"):
+        raise Refused("is no URL of the form postgresql://user:password@host:5432/database")
+    options = config.setdefault("OPTIONS", {})
+    # libpq takes the folder of a Unix socket as ?host=; Django's own tools look for it in HOST.
+    config["HOST"] = options.pop("host", config["HOST"])
+    config["PASSWORD"] = SecretText(config["PASSWORD"])
+    return config
+
+
+def document_storage(text: str) -> dict[str, Any]:
+    """Return the STORAGES entry for documents.
+
+    Args:
+        text: an absolute folder, or `s3://bucket/prefix` with endpoint_url, region_name or addressing_style as query.
+            S3 credentials come from where boto3 looks for them, never from this URL.
+    """
+    if not text.startswith("s3://"):
+        return local_documents(folder(text))
+    url = urlsplit(text)
+    options = dict(parse_qsl(url.query))
+    if not url.hostname or url.username or url.password or not options.keys() <= _S3_OPTIONS:
+        raise Refused("is no s3://bucket/prefix with at most endpoint_url, region_name and addressing_style")
+    return {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {
+            "bucket_name": url.hostname,
+            "location": url.path.strip("/"),
+            "file_overwrite": False,
+            "default_acl": None,
+            **options,
+        },
+    }
+
+
+def local_documents(path: str | Path) -> dict[str, Any]:
+    """Return the STORAGES entry for documents in a folder that only this user may enter."""
+    return {
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {
+            "location": str(path),
+            "base_url": None,
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
+    }

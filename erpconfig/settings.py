@@ -1,0 +1,210 @@
+"""The settings of Django; what may differ between installations comes from the environment (docs: .env.example)."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from erpconfig import embedded_postgres, env, logging, parsers
+from erpconfig.paths import BASE_DIR, DATA_DIR
+
+_env = env.of_process()
+_WRITE_ENV = "Run `make env` to write a .env with fresh keys."
+
+# -- Who we are ------------------------------------------------------------------------------------------------------
+
+SECRET_KEY = _env.parsed("SECRET_KEY", parsers.secret_key, remedy=_WRITE_ENV)
+DEBUG = _env.boolean("DEBUG", default=False)
+ALLOWED_HOSTS = _env.parsed(
+    "ALLOWED_HOSTS", parsers.hosts, default=["localhost"] if DEBUG else None, remedy="List the names we are reached by."
+)
+ROOT_URLCONF = "erpconfig.urls"
+WSGI_APPLICATION = "erpconfig.wsgi.application"
+INSTALLED_APPS = [
+    "tenants.apps.TenantsConfig",
+    "connectors.apps.ConnectorsConfig",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_filters",
+    "procrastinate.contrib.django",
+    "django_structlog",
+    "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "erpconfig.request_id.RequestIdMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# -- The database ----------------------------------------------------------------------------------------------------
+
+_database: dict[str, Any] = _env.parsed(
+    "DATABASE_URL", parsers.database, default=parsers.database(embedded_postgres.cluster().url)
+)
+_database["CONN_MAX_AGE"] = 0  # the pool keeps connections, and Django refuses both at once
+_database["CONN_HEALTH_CHECKS"] = True  # a connection that died with the server is replaced, not handed out
+_database["OPTIONS"]["pool"] = {
+    "min_size": 1,
+    "max_size": _env.integer("DATABASE_POOL_SIZE", default=16, low=1, high=1000),
+    "timeout": 10,
+}
+DATABASES = {"default": _database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# -- Stored configurations and documents -------------------------------------------------------------------------------
+
+ENCRYPTION_MASTER_KEY = _env.parsed("ENCRYPTION_MASTER_KEY", parsers.master_key, remedy=_WRITE_ENV)
+ENCRYPTION_PREVIOUS_KEYS = _env.parsed("ENCRYPTION_PREVIOUS_KEYS", parsers.master_keys, default=())
+STATIC_URL = "static/"
+STATIC_ROOT = _env.parsed("STATIC_ROOT", parsers.folder, default="") or None
+# Without a STATIC_ROOT to collect into, files are served from the installed packages: nothing to do after a clone.
+WHITENOISE_USE_FINDERS = STATIC_ROOT is None
+WHITENOISE_AUTOREFRESH = False
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "documents": _env.parsed(
+        "DOCUMENT_STORAGE",
+        parsers.document_storage,
+        default=parsers.local_documents(DATA_DIR / "documents"),
+        remedy="Give an absolute folder or s3://bucket/prefix?endpoint_url=https://…",
+    ),
+    "staticfiles": {
+        "BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"
+        if STATIC_ROOT
+        else "django.contrib.staticfiles.storage.StaticFilesStorage"
+    },
+}
+
+# -- The way out -----------------------------------------------------------------------------------------------------
+
+DROPZONE_ROOT = _env.parsed("DROPZONE_ROOT", parsers.folder, default=str(DATA_DIR / "dropzone"))
+EGRESS_ALLOWED_NETWORKS = _env.parsed(
+    "EGRESS_ALLOWED_NETWORKS", parsers.networks, default=[], remedy="For example 10.20.0.0/16,192.0.2.7/32."
+)
+EXPORT_LEASE_SECONDS = _env.integer("EXPORT_LEASE_SECONDS", default=120, low=5, high=86_400)
+EXPORT_MAX_ATTEMPTS = _env.integer("EXPORT_MAX_ATTEMPTS", default=8, low=1, high=100)
+SWEEP_SECONDS = _env.integer("SWEEP_SECONDS", default=10, low=1, high=3_600)
+ACK_POLL_SECONDS = _env.integer("ACK_POLL_SECONDS", default=60, low=1, high=86_400)
+
+# -- The way in ------------------------------------------------------------------------------------------------------
+
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",
+    "django.contrib.auth.backends.ModelBackend",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+# Name and address together: nobody can lock somebody else out, and behind a proxy one address is everybody.
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = timedelta(minutes=15)
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+
+# HTTPS=False is for plain http on one's own machine. With HTTPS, a proxy ends TLS and has to set X-Forwarded-Proto.
+_https = _env.boolean("HTTPS", default=True)
+SECURE_SSL_REDIRECT = _https
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if _https else None
+SECURE_REDIRECT_EXEMPT = [r"^(livez|readyz|metrics)$"]  # asked from inside, past the proxy
+SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
+SECURE_HSTS_PRELOAD = _https
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = _https
+SESSION_COOKIE_AGE = 12 * 3600
+CSRF_COOKIE_SECURE = _https
+CSRF_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024  # an order of 10,000 lines has about 4 MiB
+
+METRICS_ALLOWED_NETWORKS = _env.parsed(
+    "METRICS_ALLOWED_NETWORKS",
+    parsers.networks,
+    default=parsers.networks("127.0.0.0/8,::1"),
+    remedy="For example 10.20.0.0/16.",
+)
+
+# -- The API ---------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "tenants.authentication.ApiKeyAuthentication",
+        "tenants.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PARSER_CLASSES": ["connectors.api.parsers.DecimalJSONParser"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_SCHEMA_CLASS": "connectors.api.schema.AutoSchema",
+    "EXCEPTION_HANDLER": "connectors.api.problems.exception_handler",
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+    "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "ERP Connector Framework",
+    "DESCRIPTION": "Connect an ERP and push approved sales orders into it.",
+    "VERSION": "1.0.0",
+    "OAS_VERSION": "3.1.1",
+    "SCHEMA_PATH_PREFIX": "/api/v1",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PUBLIC": True,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+}
+
+# -- Logs ------------------------------------------------------------------------------------------------------------
+
+LOG_LEVEL = _env.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO")
+LOG_FORMAT = _env.choice("LOG_FORMAT", ("json", "console"), default="json")
+LOGGING_CONFIG = "erpconfig.logging.configure"
+LOGGING = logging.config(level=LOG_LEVEL, renderer=LOG_FORMAT)
+DJANGO_STRUCTLOG_COMMAND_LOGGING_ENABLED = False
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has replaced what is no sane id
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_CORRELATION_ID = False

@@ -1,0 +1,12 @@
+"""The WSGI entry point."""
+
+import os
+
+from django.core.wsgi import get_wsgi_application
+
+from erpconfig import bootstrap
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "erpconfig.settings")
+bootstrap.ensure_database()
+
+application = get_wsgi_application()
