@@ -55,6 +55,13 @@ def _iso_timestamp(value: object) -> object:
     raise PydanticCustomError("datetime_parsing", "must be a time with offset, written 2025-12-26T10:00:00Z")
 
 
+def _line_count(value: object) -> object:
+    # Counted before the lines are looked at: pydantic's own min_length counts only the valid ones.
+    if isinstance(value, list | tuple) and not 1 <= len(value) <= MAX_LINES:
+        raise PydanticCustomError("line_count", "must have 1 to {most} lines", {"most": MAX_LINES})
+    return value
+
+
 def utc_text(moment: datetime) -> str:
     """Return `moment` as RFC 3339 text in UTC with a Z."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
@@ -158,7 +165,11 @@ class Order(StrictModel):
     header: Header
     ship_to: Address | None = None
     bill_to: Address | None = None
-    lines: Annotated[tuple[OrderLine, ...], Field(min_length=1, max_length=MAX_LINES)]
+    lines: Annotated[
+        tuple[OrderLine, ...],
+        BeforeValidator(_line_count),
+        Field(json_schema_extra={"minItems": 1, "maxItems": MAX_LINES}),
+    ]
     meta: Meta = Meta()
 
     def cross_field_faults(self) -> Iterator[Fault]:

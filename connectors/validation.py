@@ -85,7 +85,7 @@ class StrictModel(BaseModel):
     def _check_across_fields(self) -> Self:
         if found := tuple(self.cross_field_faults()):
             summary = "; ".join(f"{fault.path}: {fault.message}" for fault in found).replace("{", "(").replace("}", ")")
-            raise PydanticCustomError(_CROSS_FIELD, summary, {"faults": found})  # type: ignore[arg-type]  # not a literal
+            raise PydanticCustomError(_CROSS_FIELD, summary, {"faults": found})
         return self
 
 
