@@ -84,7 +84,7 @@ def test_accepts_what_is_just_allowed(content: bytes) -> None:
     assert strict_json.loads(content) == json.loads(content)
 
 
-@given(st.binary(max_size=200) | st.text("[]{}\",:\\u0dD89NaInfity-.eE1 ").map(str.encode))
+@given(st.binary(max_size=200) | st.text('[]{}",:\\u0dD89NaInfity-.eE1 ').map(str.encode))
 def test_no_other_error_escapes(content: bytes) -> None:
     try:
         strict_json.loads(content)
@@ -94,7 +94,14 @@ def test_no_other_error_escapes(content: bytes) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"[" * 1_000_000, b'{"a":' * 200_000, b'"' + b"a" * 4_000_000, b'"\\' * 500_000, b"9" * 1_000_000, b"x" * 1_000_000],
+    [
+        b"[" * 1_000_000,
+        b'{"a":' * 200_000,
+        b'"' + b"a" * 4_000_000,
+        b'"\\' * 500_000,
+        b"9" * 1_000_000,
+        b"x" * 1_000_000,
+    ],
     ids=["brackets", "objects", "open text", "escapes", "digits", "letters"],
 )
 def test_malice_costs_no_time(content: bytes) -> None:
@@ -107,8 +114,9 @@ def test_malice_costs_no_time(content: bytes) -> None:
 
 @pytest.mark.parametrize("tail", [b"", b', "x": NaN}', b', "x": 1, "x": 2}', b', "x": "\\ud800"}', b"\xff"])
 def test_a_refusal_does_not_carry_the_text(tail: bytes) -> None:
+    content = b'{"password": "hunter2"' + tail
     with pytest.raises(InvalidInput) as refusal:
-        strict_json.loads(b'{"password": "hunter2"' + tail)
+        strict_json.loads(content)
 
     assert "hunter2" not in "".join(traceback.format_exception(refusal.value))
     assert refusal.value.__context__ is None
