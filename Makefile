@@ -1,0 +1,54 @@
+# `make` lists what there is. Needs a Python 3.11 and nothing else; works from any folder with `make -C` or `make -f`.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+PYTHON := .venv/bin/python
+HERE := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))
+
+ifneq ($(HERE),$(CURDIR))
+help demo run stop env test lint bench:
+	@$(MAKE) --no-print-directory -C '$(HERE)' $@
+else
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+.PHONY: demo
+demo: .venv/ready env ## set everything up and push a sample order through a dropzone
+	$(PYTHON) manage.py demo
+
+.PHONY: run
+run: .venv/ready env ## web at http://127.0.0.1:8000 and the worker, until Ctrl-C
+	$(PYTHON) manage.py run
+
+.PHONY: stop
+stop: .venv/ready ## stop the embedded PostgreSQL
+	@$(PYTHON) -m erpconfig.bootstrap stop
+
+.PHONY: env
+env: .venv/ready ## write a .env with fresh keys, unless there is one
+	@$(PYTHON) -m erpconfig.bootstrap env
+
+.PHONY: test
+test: .venv/ready-dev ## run all tests; installs OpenSSH and chromium if it may
+	@.ci/test-tools
+	$(PYTHON) -m pytest -n 2
+
+.PHONY: lint
+lint: .venv/ready-dev ## format, types, layers, migrations, security
+	.ci/lint
+
+.PHONY: bench
+bench: .venv/ready-dev ## measure the hot paths against their floors
+	$(PYTHON) -m bench.encryption
+
+.venv/ready: requirements.txt requirements-embedded.txt .ci/venv
+	@.ci/venv requirements.txt requirements-embedded.txt
+	@touch $@
+
+.venv/ready-dev: requirements-dev.txt .venv/ready
+	@.ci/venv requirements-dev.txt
+	@touch $@
+
+endif
