@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from datetime import UTC, date, datetime
-from decimal import InvalidOperation
 from importlib.resources import files
 from typing import Annotated, Any, ClassVar, Final, Literal
 from uuid import UUID
@@ -12,6 +12,7 @@ from uuid import UUID
 import jsonschema_rs
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from connectors import strict_json
 from connectors.exceptions import DocumentError, InvalidInput
 from connectors.formats import exact_json
 from connectors.formats.exact_json import Json
@@ -93,8 +94,13 @@ def _as_json(order: Order, org_slug: str) -> dict[str, Json]:
         "lines": [_line_as_json(line) for line in order.lines],
         "meta": {
             "created_by": order.meta.created_by,
-            "source_document": source
-            and {"document_id": source.document_id, "file_name": source.file_name, "sha256": source.sha256},
+            "source_document": {
+                "document_id": source.document_id,
+                "file_name": source.file_name,
+                "sha256": source.sha256,
+            }
+            if source
+            else None,
         },
     }
 
@@ -172,8 +178,9 @@ def parse_acknowledgement(name: str, content: bytes) -> Acknowledgement:
         raise DocumentError(where=": the acknowledgement is too big")
     kind = _Accepted if name.startswith(_Accepted.prefix) else _Refused
     try:
-        answer = kind.parse(exact_json.loads(content))
-    except (ValueError, InvalidOperation, InvalidInput):
+        # Windows programs write a byte order mark.
+        answer = kind.parse(strict_json.loads(content.removeprefix(codecs.BOM_UTF8)))
+    except InvalidInput:
         raise DocumentError(where=": the acknowledgement is malformed") from None
     return Acknowledgement(
         filename=name.removeprefix(kind.prefix),

@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors import strict_json
 from connectors.codes import Code
 from connectors.exceptions import DocumentError
-from connectors.formats import exact_json, orderflow_json_v1
+from connectors.formats import orderflow_json_v1
 from connectors.order import Order
 from connectors.results import Document
 from connectors.testing import sample_orders
@@ -31,7 +32,7 @@ def render(order: Order, org_slug: str = "acme", created_at: datetime = CREATED_
 
 
 def read(document: Document) -> Any:
-    return exact_json.loads(document.content)
+    return strict_json.loads(document.content)
 
 
 class TestDocument:
@@ -91,7 +92,9 @@ class TestDocument:
     @given(
         qty=st.decimals(min_value=Decimal("0.001"), max_value=Decimal("999999999999999.999"), places=3),
         price=st.decimals(min_value=0, max_value=Decimal("99999999999999.9999"), places=4),
-        text=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=64).filter(str.strip),
+        text=st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), min_size=1, max_size=64).filter(
+            str.strip
+        ),
     )
     def test_everything_comes_back_as_it_went_in(self, qty: Decimal, price: Decimal, text: str) -> None:
         data = sample_orders.large_input(1)
