@@ -116,8 +116,11 @@ class Dialer:
         """Resolve the host once and check every address it stands for.
 
         Raises:
-            TemporaryError: DNS_FAILURE, or EGRESS_DENIED when any of the addresses is not allowed.
+            TemporaryError: DNS_FAILURE, EGRESS_DENIED when any of the addresses is not allowed, or CONNECTION_TIMEOUT
+                when no time was left to begin with.
         """
+        if timeout_s <= 0:
+            raise TemporaryError(Code.CONNECTION_TIMEOUT, host=host, port=port, timeout_s=0)
         addresses = _look_up(host, port, timeout_s)
         if not addresses:
             raise TemporaryError(Code.DNS_FAILURE, host=host)
@@ -161,7 +164,7 @@ def _look_up(host: str, port: int, timeout_s: float) -> tuple[str, ...]:
     # getaddrinfo knows no time-out; a daemon thread that is left behind ends with the resolver's own.
     threading.Thread(target=ask, name="resolve", daemon=True).start()
     try:
-        return answers.get(timeout=max(timeout_s, 0))
+        return answers.get(timeout=timeout_s)
     except Empty:
         return ()
 
@@ -170,10 +173,10 @@ def _open(address: str, port: int, timeout_s: float) -> socket.socket:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     connection = socket.socket(family, socket.SOCK_STREAM)
     try:
-        connection.settimeout(timeout_s)
-        connection.connect((address, port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        connection.settimeout(timeout_s)
+        connection.connect((address, port))
     except BaseException:
         connection.close()
         raise

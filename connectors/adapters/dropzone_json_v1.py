@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
 from typing import ClassVar, Final
 
 from connectors.adapters.dropzone_config import DropzoneConfig
@@ -125,7 +124,8 @@ def _open_store(config: DropzoneConfig, context: Context) -> Iterator[FileStore]
 
 
 def _ssh_target(config: DropzoneConfig, context: Context) -> SshTarget:
-    assert config.host and config.username  # noqa: S101  # the configuration was validated
+    assert config.host is not None  # noqa: S101  # the configuration demands both for sftp
+    assert config.username is not None  # noqa: S101
     return SshTarget(
         host=config.host,
         port=config.port,

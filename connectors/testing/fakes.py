@@ -37,13 +37,15 @@ class FakeClock:
 
 
 def context(
-    *, dropzone_root: Path | None = None, clock: Clock | None = None, dialer: Dialer = UNRESTRICTED, budget_s: float = 60
+    *,
+    dropzone_root: Path | None = None,
+    clock: Clock | None = None,
+    dialer: Dialer = UNRESTRICTED,
+    budget_s: float = 60,
 ) -> Context:
     """Return the context of a call that concerns no order."""
     clock = clock or SystemClock()
-    return Context(
-        dialer=dialer, deadline=clock.monotonic() + budget_s, dropzone_root=dropzone_root, clock=clock
-    )
+    return Context(dialer=dialer, deadline=clock.monotonic() + budget_s, dropzone_root=dropzone_root, clock=clock)
 
 
 def export_context(

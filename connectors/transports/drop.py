@@ -165,9 +165,7 @@ class FileDrop:
             self.folder.remove(temp_name)
         return self.folder.remove(filename)
 
-    def receipt(
-        self, document: Document, *, already_delivered: bool = False, folder: Folder | None = None
-    ) -> Receipt:
+    def receipt(self, document: Document, *, already_delivered: bool = False, folder: Folder | None = None) -> Receipt:
         """Return the receipt for a document that lies in `folder`, by default in this one."""
         return Receipt(
             transport=self.transport,

@@ -191,7 +191,7 @@ class SftpFolder(Folder):
             self.remove(name)
 
     def _failure(self, error: StatusError, name: str, *, writing: int = 0) -> TemporaryError:
-        """Say what a status means; for a full disk version 3 of SFTP has no code of its own, so ask how much is free."""
+        """Say what a status means; version 3 of SFTP has none for a full disk, so ask how much is free."""
         path = self._at(name)
         if error.status == Status.FAILURE and writing:
             with suppress(StatusError):

@@ -8,12 +8,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from socket import socket
 from typing import Any, Final
 
 import paramiko
+from paramiko.ssh_exception import IncompatiblePeer
 
 from connectors.codes import Code
 from connectors.exceptions import AuthenticationFailed, ConnectorError, TemporaryError
@@ -22,6 +23,8 @@ from connectors.port import StepRecorder
 from connectors.transports.ssh_keys import HOST_KEY_ALGORITHMS, HostKeyPin, UnusableKey, fingerprint, load_private_key
 
 LOGIN_STEPS: Final = ("resolve", "connect", "host_key", "authenticate")
+
+_AGREEING: Final = " while agreeing on encryption"
 
 # Broken or too short; everything else that paramiko offers stays, because partners' servers are old.
 _REFUSED: Final = {
@@ -66,7 +69,7 @@ class SshTransport(paramiko.Transport):
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         # A server that ends the login in words has refused it; a link that just dies has not.
         self.said_goodbye = True
-        super()._parse_disconnect(message)
+        super()._parse_disconnect(message)  # type: ignore[misc]  # missing in the stubs
 
 
 def log_in(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> SshTransport:
@@ -86,7 +89,8 @@ def log_in(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> SshTranspo
     with steps.step("host_key") as note:
         left = target.timeout_s - (time.monotonic() - started)
         transport = _Handshake(target, dialer, endpoint).run(connection, timeout_s=left)
-        note.detail = describe_host_key(transport)
+        key = transport.get_remote_server_key()
+        note.detail = f"{fingerprint(key.asbytes())} ({key.get_name()})"
     try:
         with steps.step("authenticate") as note:
             note.detail = f"Logged in as {target.username}."
@@ -97,13 +101,7 @@ def log_in(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> SshTranspo
     return transport
 
 
-def describe_host_key(transport: SshTransport) -> str:
-    """Return the fingerprint and type of the server's host key."""
-    key = transport.get_remote_server_key()
-    return f"{fingerprint(key.asbytes())} ({key.get_name()})"
-
-
-@dataclass(frozen=True, kw_only=False)
+@dataclass(frozen=True)
 class _Handshake:
     """The key exchange, repeated until the server shows the pinned host key or has no other to show."""
 
@@ -116,9 +114,8 @@ class _Handshake:
         wanted = pin.key_types if pin else tuple(HOST_KEY_ALGORITHMS)
         shown: paramiko.PKey | None = None
         while wanted:
-            try:
-                transport = self._exchange_keys(connection, wanted, timeout_s)
-            except paramiko.IncompatiblePeer:
+            transport = self._exchange_keys(connection, wanted, timeout_s)
+            if transport is None:
                 break
             key = transport.get_remote_server_key()
             if pin and fingerprint(key.asbytes()) == pin.fingerprint:
@@ -133,25 +130,26 @@ class _Handshake:
                 connection, timeout_s = self._reconnect(), self.target.timeout_s
         raise self._refusal(pin, shown or self._any_host_key())
 
-    def _exchange_keys(self, connection: socket, key_types: tuple[str, ...], timeout_s: float) -> SshTransport:
+    def _exchange_keys(self, connection: socket, key_types: tuple[str, ...], timeout_s: float) -> SshTransport | None:
+        """Return the encrypted connection, or None when the server has no host key of these types."""
         transport = SshTransport(connection, key_types, self.target.timeout_s)
+        agreed = False
         try:
-            with (
-                translated(self.target, " while agreeing on encryption", passing=(paramiko.IncompatiblePeer,)),
-                silence_is_a_timeout(timeout_s),
-            ):
+            with translated(self.target, _AGREEING), silence_is_a_timeout(timeout_s), suppress(IncompatiblePeer):
                 transport.start_client(timeout=timeout_s)
                 if not transport.initial_kex_done:  # start_client returns without a word when its time is up
                     raise TimeoutError
-        except BaseException:
-            transport.close()
-            raise
-        return transport
+                agreed = True
+        finally:
+            if not agreed:
+                transport.close()
+        return transport if agreed else None
 
     def _any_host_key(self) -> paramiko.PKey:
         """Return what the server shows when it has no key of the pinned type, for the message."""
-        with translated(self.target, " while agreeing on encryption"):
-            transport = self._exchange_keys(self._reconnect(), tuple(HOST_KEY_ALGORITHMS), self.target.timeout_s)
+        transport = self._exchange_keys(self._reconnect(), tuple(HOST_KEY_ALGORITHMS), self.target.timeout_s)
+        if transport is None:  # it is not the host key that we cannot agree on
+            raise TemporaryError(Code.REMOTE_ERROR, during=_AGREEING)
         key = transport.get_remote_server_key()
         transport.close()
         return key
@@ -212,7 +210,6 @@ def translated(
     target: SshTarget,
     during: str,
     *,
-    passing: tuple[type[Exception], ...] = (),
     error_class: type[ConnectorError] = TemporaryError,
 ) -> Iterator[None]:
     """Turn what paramiko and the socket raise into our errors.
@@ -220,7 +217,6 @@ def translated(
     Args:
         target: whom we talk to.
         during: what was going on, for REMOTE_ERROR.
-        passing: exceptions that the caller handles itself.
         error_class: what a broken link means here: TemporaryError, or OutcomeUnknown once the order may have arrived.
     """
     params: dict[str, Any] = {
@@ -232,7 +228,7 @@ def translated(
     }
     try:
         yield
-    except (ConnectorError, *passing):
+    except ConnectorError:
         raise
     except paramiko.AuthenticationException:
         raise AuthenticationFailed(**params) from None

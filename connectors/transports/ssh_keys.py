@@ -106,9 +106,7 @@ def load_private_key(text: str, passphrase: str | None) -> paramiko.PKey:
 
 
 def _decrypted(data: bytes, passphrase: str | None) -> object:
-    load = (
-        serialization.load_ssh_private_key if b"BEGIN OPENSSH" in data[:64] else serialization.load_pem_private_key
-    )
+    load = serialization.load_ssh_private_key if b"BEGIN OPENSSH" in data[:64] else serialization.load_pem_private_key
     try:
         return load(data, None)
     except TypeError:  # cryptography's way to say that the key is encrypted

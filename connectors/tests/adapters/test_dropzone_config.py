@@ -36,8 +36,8 @@ def faults(config: dict[str, Any]) -> dict[str, str]:
     try:
         DropzoneConfig.parse(config)
     except ConfigurationError as error:
-        assert "s3cret" not in str(error)
-        assert LOCKED_KEY[100:150] not in str(error)
+        if "s3cret" in str(error) or LOCKED_KEY[100:150] in str(error):
+            pytest.fail("the error shows a secret")
         return {fault.path: fault.code for fault in error.faults}
     return {}
 
@@ -114,7 +114,8 @@ def test_filesystem_needs_only_a_folder() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"host": "evil.example.com"}, {"port": 2222}, {"username": "x"}, {"export_path": "/x"}, {"ack_path": "/x"}]
+    "change",
+    [{"host": "evil.example.com"}, {"port": 2222}, {"username": "x"}, {"export_path": "/x"}, {"ack_path": "/x"}],
 )
 def test_a_new_destination_asks_for_the_secrets_again(change: dict[str, Any]) -> None:
     with pytest.raises(SecretsRequired) as caught:

@@ -261,4 +261,7 @@ class TestAcknowledgements:
     def test_nothing_to_do_without_ack_path(self, root: Path) -> None:
         bare = DropzoneConfig.parse({"mode": "filesystem", "export_path": "out"})
 
-        assert CONNECTOR.poll_acknowledgements(bare, fakes.context(dropzone_root=root), lambda _: pytest.fail()) == 0
+        assert (
+            CONNECTOR.poll_acknowledgements(bare, fakes.context(dropzone_root=root), lambda _: pytest.fail("settled"))
+            == 0
+        )

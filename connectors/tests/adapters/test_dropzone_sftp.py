@@ -169,7 +169,8 @@ class TestExport:
     def test_a_deadline_that_has_passed_sends_nothing(self, openssh: OpenSSH, inbox: Path) -> None:
         config = DropzoneConfig.parse(openssh.config())
 
-        with pytest.raises(TemporaryError):
+        with pytest.raises(TemporaryError) as caught:
             CONNECTOR.export(sample_orders.minimal(), config, fakes.export_context(budget_s=0))
 
+        assert caught.value.code is Code.CONNECTION_TIMEOUT
         assert list(inbox.iterdir()) == []

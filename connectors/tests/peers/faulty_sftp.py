@@ -50,6 +50,8 @@ class FaultySftp:
     def __enter__(self) -> Self:
         for name in ("inbox", "ack", "taken"):
             (self.root / name).mkdir(parents=True, exist_ok=True)
+        self._connections: list[asyncssh.SSHServerConnection] = []
+        self._files: list[Any] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
@@ -85,7 +87,7 @@ class FaultySftp:
         self._server = await asyncssh.listen(
             "127.0.0.1",
             0,
-            server_factory=_Login,
+            server_factory=lambda: _Login(self._connections),
             server_host_keys=[key],
             sftp_factory=lambda channel: _Sftp(channel, self),
         )
@@ -94,9 +96,20 @@ class FaultySftp:
     async def _close(self) -> None:
         self._server.close()
         await self._server.wait_closed()
+        for connection in self._connections:
+            connection.abort()
+            await connection.wait_closed()
+        for file in self._files:
+            file.close()
 
 
+@dataclass
 class _Login(asyncssh.SSHServer):
+    connections: list[asyncssh.SSHServerConnection]
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.connections.append(conn)
+
     def password_auth_supported(self) -> bool:
         return True
 
@@ -110,7 +123,12 @@ class _Sftp(asyncssh.SFTPServer):
         self._channel, self._server = channel, server
 
     def open(self, path: bytes, pflags: int, attrs: Any) -> Any:
-        return self._step("open", lambda: super(_Sftp, self).open(path, pflags, attrs))
+        def open_file() -> Any:
+            file = super(_Sftp, self).open(path, pflags, attrs)
+            self._server._files.append(file)
+            return file
+
+        return self._step("open", open_file)
 
     def write(self, file_obj: Any, offset: int, data: bytes) -> Any:
         faults = self._server.faults

@@ -81,7 +81,9 @@ class TestLogin:
         assert (error.code, step) == (Code.AUTHENTICATION_FAILED, "authenticate")
 
     @pytest.mark.parametrize(
-        "wrong", [{"password": "wrong"}, {"username": "nobody-here"}, {"password": ""}], ids=["password", "user", "empty"]
+        "wrong",
+        [{"password": "wrong"}, {"username": "nobody-here"}, {"password": ""}],
+        ids=["password", "user", "empty"],
     )
     def test_refused(self, openssh: OpenSSH, wrong: dict[str, str]) -> None:
         error, step = failure(target(openssh, **wrong))
@@ -109,9 +111,7 @@ class TestLogin:
 
         assert isinstance(error, AuthenticationFailed)
 
-    def test_uses_nothing_of_this_machine(
-        self, openssh: OpenSSH, tmp_path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_uses_nothing_of_this_machine(self, openssh: OpenSSH, tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / ".ssh").mkdir()
         (tmp_path / ".ssh" / "id_ed25519").write_text(openssh.client_key("ed25519"))
         line = f"[127.0.0.1]:{openssh.port} {openssh.host_key()}\n"
@@ -141,9 +141,7 @@ class TestHostKey:
         assert HostKeyPin.parse(openssh.host_key()).fingerprint in error.message
 
     @pytest.mark.parametrize("form", ["line", "fingerprint"])
-    def test_mismatch_shows_both(
-        self, openssh: OpenSSH, start_openssh: Callable[..., OpenSSH], form: str
-    ) -> None:
+    def test_mismatch_shows_both(self, openssh: OpenSSH, start_openssh: Callable[..., OpenSSH], form: str) -> None:
         other = start_openssh(host_keys=("ed25519",)).host_key()
         pinned = HostKeyPin.parse(other).fingerprint
 
@@ -248,6 +246,9 @@ class TestFolder:
         assert self._sending_fails(openssh, "plain") is Code.PATH_NOT_FOUND
 
     def _sending_fails(self, openssh: OpenSSH, folder: str) -> Code:
-        with sftp_store(target(openssh), UNRESTRICTED, StepRecorder()) as store, pytest.raises(TemporaryError) as caught:
+        with (
+            sftp_store(target(openssh), UNRESTRICTED, StepRecorder()) as store,
+            pytest.raises(TemporaryError) as caught,
+        ):
             FileDrop(transport="sftp", folder=store.folder(folder), atomic=True, temp_suffix=".tmp").send(DOCUMENT)
         return caught.value.code

@@ -152,13 +152,23 @@ class TestDelivery:
 class TestCutAtAByte:
     """Login takes about 1 000 bytes, everything up to the rename 79 100, and the rename 120."""
 
-    OFFSETS = (0, 25, 800, 1000, 1300, 1500, 5_000, 40_000, 78_000, *range(78_500, 79_100, 100), *range(79_100, 79_260, 8))
+    OFFSETS = (
+        0,
+        25,
+        800,
+        1000,
+        1300,
+        1500,
+        5_000,
+        40_000,
+        78_000,
+        *range(78_500, 79_100, 100),
+        *range(79_100, 79_260, 8),
+    )
 
     @pytest.mark.parametrize("how", ["reset", "close"])
     @pytest.mark.parametrize("after", OFFSETS)
-    def test_never_a_part_under_the_final_name(
-        self, openssh: OpenSSH, inbox: Path, after: int, how: str
-    ) -> None:
+    def test_never_a_part_under_the_final_name(self, openssh: OpenSSH, inbox: Path, after: int, how: str) -> None:
         with CuttingProxy(openssh.port, after=after, how=how) as proxy:
             try:
                 send(ssh_target(openssh, proxy.port))
@@ -172,7 +182,8 @@ class TestCutAtAByte:
         if outcome is None:
             assert DOCUMENT.filename in left
         elif isinstance(outcome, TemporaryError):
-            assert outcome.code is Code.CONNECTION_LOST
+            # A reset can be faster than the end of our connect().
+            assert outcome.code is Code.CONNECTION_LOST or (after == 0 and outcome.code is Code.CONNECTION_REFUSED)
             assert DOCUMENT.filename not in left
         else:
             assert isinstance(outcome, OutcomeUnknown)
@@ -268,9 +279,7 @@ class TestFaultAtAStep:
         assert content_of(server.root / "inbox") == {}
 
     @pytest.mark.parametrize(("atomic", "step"), [(True, "rename"), (False, "close")])
-    def test_taken_at_once_is_delivered(
-        self, faulty_sftp: Callable[..., FaultySftp], atomic: bool, step: str
-    ) -> None:
+    def test_taken_at_once_is_delivered(self, faulty_sftp: Callable[..., FaultySftp], atomic: bool, step: str) -> None:
         server = faulty_sftp(take_on=step)
 
         assert not send(faulty_target(server), atomic=atomic).already_delivered
