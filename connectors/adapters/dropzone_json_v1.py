@@ -124,8 +124,8 @@ def _open_store(config: DropzoneConfig, context: Context) -> Iterator[FileStore]
 
 
 def _ssh_target(config: DropzoneConfig, context: Context) -> SshTarget:
-    assert config.host is not None  # noqa: S101  # the configuration demands both for sftp
-    assert config.username is not None  # noqa: S101
+    assert config.host is not None  # the configuration demands both for sftp
+    assert config.username is not None
     return SshTarget(
         host=config.host,
         port=config.port,
