@@ -1,7 +1,7 @@
 """What has to be there before Django starts: a `.env` with fresh keys, and a database.
 
-    python -m erpconfig.bootstrap env     writes `.env` unless there is one
-    python -m erpconfig.bootstrap stop    stops the embedded PostgreSQL
+`python -m erpconfig.bootstrap env` writes a `.env` unless there is one;
+`python -m erpconfig.bootstrap stop` stops the embedded PostgreSQL.
 """
 
 from __future__ import annotations
@@ -20,12 +20,14 @@ from erpconfig.paths import ENV_FILE
 _WITHOUT_DATABASE: Final = frozenset({"collectstatic", "diffsettings", "generate_master_key", "help", "version"})
 
 _TEMPLATE: Final = """\
-# Written by `make` for this machine alone. Keep ENCRYPTION_MASTER_KEY safe: without it no stored connection can be read.
+# Written by `make` for this machine alone; .env.example explains every setting.
+# Keep ENCRYPTION_MASTER_KEY safe: without it no stored connection can be read.
 SECRET_KEY={secret_key}
 ENCRYPTION_MASTER_KEY={master_key}
 ALLOWED_HOSTS=127.0.0.1,localhost
 DEBUG=False
 HTTPS=False
+LOG_FORMAT=console
 """
 
 
@@ -40,7 +42,7 @@ def write_env(path: Path = ENV_FILE) -> bool:
     content = _TEMPLATE.format(secret_key=secrets.token_urlsafe(50), master_key=secrets.token_hex(32))
     handle, unfinished = tempfile.mkstemp(prefix=".env.", dir=path.parent)
     try:
-        with open(handle, "w", encoding="utf-8") as file:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(content)
         os.link(unfinished, path)  # fails when another process was quicker, and never shows half a file
     except FileExistsError:

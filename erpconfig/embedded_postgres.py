@@ -208,9 +208,19 @@ class Cluster:
         account, unfinished = self.account, self.home / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         account.make_folder(unfinished)
-        command = [self._binary("initdb", account), "--pgdata", unfinished, "--username", USER, "--auth", "peer"]
-        command += ["--encoding", "UTF8", "--locale", "C", "--locale-provider", "builtin"]
-        command += ["--builtin-locale", "C.UTF-8", "--no-instructions"] + ([] if self.durable else ["--no-sync"])
+        command = [str(self._binary("initdb", account)), "--pgdata", str(unfinished)]
+        command += ["--username", USER, "--auth", "peer", "--no-instructions"]
+        command += [
+            "--encoding",
+            "UTF8",
+            "--locale",
+            "C",
+            "--locale-provider",
+            "builtin",
+            "--builtin-locale",
+            "C.UTF-8",
+        ]
+        command += [] if self.durable else ["--no-sync"]
         done = subprocess.run(command, **account.process_options(), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise EmbeddedPostgresError(f"The embedded PostgreSQL could not be created: {done.stderr.strip()}")
@@ -221,10 +231,10 @@ class Cluster:
         account.make_folder(self.socket_folder)
         self._write_config(account)
         self._forget_reused_process_id()
-        command = [self._binary("postgres", account), "-D", self.data]
+        command = [str(self._binary("postgres", account)), "-D", str(self.data)]
         command += ["-c", f"config_file={self.home / 'config' / 'postgresql.conf'}"]
         with (self.home / "server.log").open("ab") as log:
-            server = subprocess.Popen(  # noqa: S603  # our own binary and paths
+            server = subprocess.Popen(
                 command, **account.process_options(), stdout=log, stderr=log, start_new_session=True
             )
         deadline = time.monotonic() + _START_SECONDS
@@ -325,8 +335,8 @@ class Cluster:
         return True
 
 
-_STARTED: Final[list[subprocess.Popen[bytes]]] = []
-"""Servers started by this process, kept so that Python does not complain about children that are meant to outlive it."""
+_STARTED: Final[list[subprocess.Popen[Any]]] = []
+"""Servers started by this process; kept, because Python complains about children that nobody waits for."""
 
 
 def cluster() -> Cluster:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import ClassVar, Final, TypeVar
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -18,7 +18,8 @@ from erpconfig.paths import ENV_FILE
 
 T = TypeVar("T")
 
-_WORDS: Final = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_TRUE: Final = frozenset({"true", "yes", "on", "1"})
+_FALSE: Final = frozenset({"false", "no", "off", "0"})
 
 
 class SecretText(str):
@@ -53,9 +54,9 @@ class Environment:
         """Return True or False; a misspelt word is refused rather than taken for False."""
 
         def parse(text: str) -> bool:
-            if text.lower() not in _WORDS:
+            if text.lower() not in _TRUE | _FALSE:
                 raise Refused("is neither true nor false")
-            return _WORDS[text.lower()]
+            return text.lower() in _TRUE
 
         return self.parsed(name, parse, default=default, remedy=f"Set {name}=true or {name}=false.")
 
@@ -138,12 +139,12 @@ def of_process() -> Environment:
 def _dot_env(file: Path) -> dict[str, str]:
     class DotEnv(environ.Env):
         # A dict of its own: what `.env` holds must not leak into the environment of child processes.
-        ENVIRON = {}  # noqa: RUF012  # django-environ wants a class attribute
+        ENVIRON: ClassVar[dict[str, str]] = {}
 
     if file.is_file():
         try:
             with file.open(encoding="utf-8") as lines:
                 DotEnv.read_env(lines)
         except (OSError, UnicodeDecodeError):
-            raise ImproperlyConfigured(f"{file} cannot be read. Make it a UTF-8 file of the user who runs this.") from None
+            raise ImproperlyConfigured(f"{file} cannot be read. Make it UTF-8 text, readable for this user.") from None
     return DotEnv.ENVIRON

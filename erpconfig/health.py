@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Final
@@ -15,7 +16,8 @@ from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from connectors.encryption.keyring import KeyRing, parse_master_key
 from erpconfig.problems import problem
@@ -25,7 +27,7 @@ log = structlog.get_logger(__name__)
 
 @never_cache
 @require_safe
-def livez(request: HttpRequest) -> HttpResponse:
+def livez(_: HttpRequest) -> HttpResponse:
     """Say that this process answers; it asks nobody else, so that a broken database restarts no web server."""
     return JsonResponse({"status": "ok"})
 
@@ -48,11 +50,20 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Expose the counters of this process to the networks in METRICS_ALLOWED_NETWORKS; to others it does not exist."""
+    """Expose the counters to the networks in METRICS_ALLOWED_NETWORKS; to others it does not exist."""
     address = ipaddress.ip_address(request.META["REMOTE_ADDR"])
     if not any(address in network for network in settings.METRICS_ALLOWED_NETWORKS):
         return problem(request, HTTPStatus.NOT_FOUND, code="NOT_FOUND", detail="There is nothing at this address.")
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+
+
+def _registry() -> CollectorRegistry:
+    """Return what this process counted, or what all of them did when they count into one folder."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return REGISTRY
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return registry
 
 
 def _database_answers() -> bool:

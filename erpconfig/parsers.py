@@ -73,6 +73,11 @@ def networks(text: str) -> list[Network]:
     return found
 
 
+def cidrs(text: str) -> list[str]:
+    """Return networks in CIDR notation as they are written."""
+    return [str(network) for network in networks(text)]
+
+
 def folder(text: str) -> str:
     """Return the path of a folder, which does not have to exist yet."""
     if not Path(text).is_absolute():

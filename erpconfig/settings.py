@@ -15,7 +15,7 @@ _WRITE_ENV = "Run `make env` to write a .env with fresh keys."
 
 SECRET_KEY = _env.parsed("SECRET_KEY", parsers.secret_key, remedy=_WRITE_ENV)
 DEBUG = _env.boolean("DEBUG", default=False)
-ALLOWED_HOSTS = _env.parsed(
+ALLOWED_HOSTS: list[str] = _env.parsed(
     "ALLOWED_HOSTS", parsers.hosts, default=["localhost"] if DEBUG else None, remedy="List the names we are reached by."
 )
 ROOT_URLCONF = "erpconfig.urls"
@@ -91,7 +91,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # -- Stored configurations and documents -------------------------------------------------------------------------------
 
 ENCRYPTION_MASTER_KEY = _env.parsed("ENCRYPTION_MASTER_KEY", parsers.master_key, remedy=_WRITE_ENV)
-ENCRYPTION_PREVIOUS_KEYS = _env.parsed("ENCRYPTION_PREVIOUS_KEYS", parsers.master_keys, default=())
+ENCRYPTION_PREVIOUS_KEYS: tuple[str, ...] = _env.parsed("ENCRYPTION_PREVIOUS_KEYS", parsers.master_keys, default=())
 STATIC_URL = "static/"
 STATIC_ROOT = _env.parsed("STATIC_ROOT", parsers.folder, default="") or None
 # Without a STATIC_ROOT to collect into, files are served from the installed packages: nothing to do after a clone.
@@ -115,13 +115,18 @@ STORAGES = {
 # -- The way out -----------------------------------------------------------------------------------------------------
 
 DROPZONE_ROOT = _env.parsed("DROPZONE_ROOT", parsers.folder, default=str(DATA_DIR / "dropzone"))
-EGRESS_ALLOWED_NETWORKS = _env.parsed(
-    "EGRESS_ALLOWED_NETWORKS", parsers.networks, default=[], remedy="For example 10.20.0.0/16,192.0.2.7/32."
+EGRESS_ALLOWED_NETWORKS: list[str] = _env.parsed(
+    "EGRESS_ALLOWED_NETWORKS", parsers.cidrs, default=[], remedy="For example 10.20.0.0/16,192.0.2.7/32."
 )
 EXPORT_LEASE_SECONDS = _env.integer("EXPORT_LEASE_SECONDS", default=120, low=5, high=86_400)
 EXPORT_MAX_ATTEMPTS = _env.integer("EXPORT_MAX_ATTEMPTS", default=8, low=1, high=100)
 SWEEP_SECONDS = _env.integer("SWEEP_SECONDS", default=10, low=1, high=3_600)
 ACK_POLL_SECONDS = _env.integer("ACK_POLL_SECONDS", default=60, low=1, high=86_400)
+PROCRASTINATE_WORKER_DEFAULTS = {
+    "concurrency": 8,
+    "shutdown_graceful_timeout": 15,
+    "delete_jobs": "successful",  # what became of an export stands in erp_export, not in the queue
+}
 
 # -- The way in ------------------------------------------------------------------------------------------------------
 
