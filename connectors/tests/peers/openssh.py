@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import asyncssh
+
 USERNAME = "erpdrop"
 PASSWORD = "drop-s3cret"
 PASSPHRASE = "opens-the-key"
@@ -26,6 +28,7 @@ _PAM_WRAPPER = _LIBRARIES / "libpam_wrapper.so"
 _PAM_PWDFILE = Path("/lib/x86_64-linux-gnu/security/pam_pwdfile.so")
 _SSHD = Path("/usr/sbin/sshd")
 _UID_FOR_ROOT = 20001
+_ALGORITHMS = {"ed25519": "ssh-ed25519", "ecdsa": "ecdsa-sha2-nistp256", "rsa": "ssh-rsa"}
 
 
 def missing_packages(*, pam: bool = False) -> list[str]:
@@ -94,21 +97,19 @@ class OpenSSH:
 
     def _make_keys(self) -> None:
         for kind in self.host_keys:
-            self._keygen(f"host_{kind}", kind)
-        for name, kind, passphrase in (
-            ("ed25519", "ed25519", ""),
-            ("ecdsa", "ecdsa", ""),
-            ("rsa", "rsa", ""),
-            ("encrypted", "ed25519", PASSPHRASE),
-        ):
-            self._keygen(f"client_{name}", kind, passphrase)
+            self._make_key(f"host_{kind}", kind)
+        for kind in _ALGORITHMS:
+            self._make_key(f"client_{kind}", kind)
+        self._make_key("client_encrypted", "ed25519", PASSPHRASE)
         public = [path.read_text() for path in self.folder.glob("client_*.pub")]
         (self.folder / "authorized_keys").write_text("".join(public))
 
-    def _keygen(self, name: str, kind: str, passphrase: str = "") -> None:
-        bits = ["-b", "2048"] if kind == "rsa" else []
-        arguments = ["-q", "-t", kind, *bits, "-N", passphrase, "-C", name, "-f", str(self.folder / name)]
-        subprocess.run(["/usr/bin/ssh-keygen", *arguments], check=True, stdin=subprocess.DEVNULL)
+    def _make_key(self, name: str, kind: str, passphrase: str | None = None) -> None:
+        key = asyncssh.generate_private_key(_ALGORITHMS[kind], comment=name)
+        private = self.folder / name
+        private.write_bytes(key.export_private_key(passphrase=passphrase))
+        private.chmod(0o600)
+        (self.folder / f"{name}.pub").write_bytes(key.export_public_key())
 
     def _make_user(self) -> None:
         uid = os.getuid() or _UID_FOR_ROOT
