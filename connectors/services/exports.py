@@ -1,0 +1,218 @@
+"""The verbs of an export: submit, preview, retry, cancel."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+from uuid import uuid4
+
+import structlog
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus
+from connectors.order import Order
+from connectors.port import ExportContext
+from connectors.results import Document
+from connectors.services import connections, jobs
+from connectors.services.errors import (
+    ExportExists,
+    IdempotencyKeyReused,
+    NoActiveConnector,
+    NotCancellable,
+    NotRetryable,
+)
+from tenants.actors import Actor
+from tenants.models import Organization, record
+
+log = structlog.get_logger(__name__)
+
+PREVIEW_SECONDS: Final = 30.0
+
+_UNIQUE: Final = ("erp_export_idempotency_key", "erp_export_one_live_per_order")
+
+
+def submit(org: Organization, actor: Actor, order: Order, *, idempotency_key: str) -> tuple[ERPExport, bool]:
+    """Accept an order: commit its export and the job that sends it in one transaction.
+
+    Args:
+        org: whose order it is.
+        actor: who submits it.
+        order: what to send through the organisation's active connection.
+        idempotency_key: chosen by the caller; repeating a request with it has no further effect.
+
+    Returns:
+        The export, and whether it was created now.
+
+    Raises:
+        IdempotencyKeyReused: the key came with another order before.
+        NoActiveConnector: there is no way to send it.
+        ExportExists: another export stands for this order.
+    """
+    fingerprint = order.fingerprint()
+    while True:
+        if (earlier := _submitted_before(org, fingerprint, idempotency_key)) is not None:
+            return earlier, False
+        connection = _active_connection(org)
+        try:
+            with transaction.atomic():
+                export = _insert(
+                    org,
+                    actor,
+                    connection,
+                    order_id=order.order_id,
+                    order=order.as_json(),
+                    order_fingerprint=fingerprint,
+                    idempotency_key=idempotency_key,
+                )
+                record(actor, "export.submitted", org=org, target=export, order_id=order.order_id)
+        except IntegrityError as error:
+            # Which of the two indexes complains first is the database's choice: the next round looks at the key first.
+            _only_expected(error)
+            if _submitted_before(org, fingerprint, idempotency_key) is None:
+                _refuse_second(org, order.order_id)
+        else:
+            _log("export.submitted", export)
+            return export, True
+
+
+def preview(org: Organization, order: Order) -> Document:
+    """Return the exact document that would be sent; nothing is stored or sent.
+
+    Raises:
+        NoActiveConnector: there is no connection to render for.
+        UnsupportedFeature, DocumentError: the connector cannot render at all, or not this order.
+        UnknownConnector, EncryptionError, ConfigurationError: the connection cannot be used.
+    """
+    connector, config = connections.load(_active_connection(org))
+    export_id = uuid4()
+    context = ExportContext(
+        **connections.make_context(seconds=PREVIEW_SECONDS),
+        org_slug=org.slug,
+        export_id=export_id,
+        created_at=timezone.now(),
+        attempt=1,
+        idempotency_key=str(export_id),
+    )
+    return connector.render(order, config, context)
+
+
+def retry(export: ERPExport, actor: Actor) -> ERPExport:
+    """Send the order of an export that came to nothing again, as a new export through the active connection.
+
+    Raises:
+        NotRetryable: it is not failed, rejected or unconfirmed, or was retried before.
+        NoActiveConnector: there is no way to send it.
+        ExportExists: the order was submitted anew in the meantime.
+    """
+    try:
+        with transaction.atomic():
+            old = ERPExport.objects.select_for_update(of=("self",)).select_related("org").get(pk=export.pk)
+            if not old.is_retryable:
+                raise NotRetryable(status=old.status)
+            connection = _active_connection(old.org)
+            old.superseded_at = timezone.now()
+            old.save(update_fields=["superseded_at", "updated_at"])
+            new = _insert(
+                old.org,
+                actor,
+                connection,
+                order_id=old.order_id,
+                order=old.order,
+                order_fingerprint=old.order_fingerprint,
+                retry_of=old,
+            )
+            record(actor, "export.retried", org=old.org, target=new, order_id=old.order_id, retry_of=str(old.pk))
+    except IntegrityError as error:
+        _only_expected(error)
+        _refuse_second(export.org, export.order_id)
+        raise
+    _log("export.retried", new, retry_of=str(old.pk))
+    return new
+
+
+def cancel(export: ERPExport, actor: Actor) -> ERPExport:
+    """Withdraw an export of which nothing can have arrived.
+
+    Raises:
+        NotCancellable: it is being sent, may have arrived, or is finished.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        withdrawn = ERPExport.objects.filter(pk=export.pk, status=ExportStatus.PENDING, outcome_unknown=False).update(
+            status=ExportStatus.CANCELLED, next_attempt_at=None, finished_at=now, updated_at=now
+        )
+        export.refresh_from_db()
+        if not withdrawn:
+            raise NotCancellable(status=export.status)
+        record(actor, "export.cancelled", org=export.org, target=export, order_id=export.order_id)
+    _log("export.cancelled", export)
+    return export
+
+
+def move_waiting() -> int:
+    """Give exports that wait at a disabled connection, and were never tried, to their organisation's active one.
+
+    Returns:
+        How many were moved.
+    """
+    moved = 0
+    never_tried = ERPExport.objects.filter(
+        status=ExportStatus.PENDING, attempts=0, outcome_unknown=False, document_name=""
+    )
+    waiting = never_tried.filter(connection__status=ConnectionStatus.DISABLED)
+    for org in Organization.objects.filter(pk__in=waiting.values("org")):
+        active = ERPConnection.objects.of(org).active().first()
+        if active is None:
+            continue
+        # The database looks at each row again once it has its lock, so a row that was claimed meanwhile stays.
+        count = never_tried.filter(pk__in=list(waiting.filter(org=org).values_list("pk", flat=True))).update(
+            connection=active, updated_at=timezone.now()
+        )
+        moved += count
+        log.info("export.moved", connection_id=str(active.pk), count=count)
+    return moved
+
+
+def _submitted_before(org: Organization, fingerprint: str, idempotency_key: str) -> ERPExport | None:
+    export = ERPExport.objects.of(org).filter(idempotency_key=idempotency_key).first()
+    if export is not None and export.order_fingerprint != fingerprint:
+        raise IdempotencyKeyReused(export_id=str(export.pk))
+    return export
+
+
+def _active_connection(org: Organization) -> ERPConnection:
+    connection = ERPConnection.objects.of(org).active().first()
+    if connection is None:
+        raise NoActiveConnector
+    return connection
+
+
+def _insert(org: Organization, actor: Actor, connection: ERPConnection, **columns: Any) -> ERPExport:
+    """Create the export and its job in the caller's transaction."""
+    export = ERPExport.objects.create(
+        org=org,
+        connection=connection,
+        actor_kind=actor.kind,
+        actor_label=actor.label,
+        request_id=actor.request_id,
+        **columns,
+    )
+    jobs.wake(connection.pk)
+    return export
+
+
+def _only_expected(error: IntegrityError) -> None:
+    """Raise `error` again unless it is one of the two unique indexes that are there to refuse."""
+    if getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) not in _UNIQUE:
+        raise error
+
+
+def _refuse_second(org: Organization, order_id: str) -> None:
+    """Raise ExportExists, unless the export that stood in the way is no longer live."""
+    live = ERPExport.objects.of(org).live().filter(order_id=order_id).values_list("pk", flat=True).first()
+    if live is not None:
+        raise ExportExists(export_id=str(live))
+
+
+def _log(event: str, export: ERPExport, **details: Any) -> None:
+    log.info(event, export_id=str(export.pk), connection_id=str(export.connection_id), **details)

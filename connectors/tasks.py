@@ -1,0 +1,68 @@
+"""What the workers run. Each task carries only ids and calls one service; each runs in a thread of its own.
+
+No task has a procrastinate `lock` or `retry`: a killed worker's job stays behind as "doing" and would block its lock,
+and when to try again stands in `erp_export`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import structlog
+from django.conf import settings
+from procrastinate import JobContext
+from procrastinate.contrib.django import app
+from procrastinate.jobs import Status
+
+from connectors.services import acknowledgements, delivery, jobs
+
+_URGENT: Final = 10
+"""The sweep must not wait behind the work that it is there to start."""
+
+
+def _every(seconds: int) -> str:
+    """Return the cron expression, with seconds as sixth field, of the nearest rhythm that cron can say."""
+    if seconds < 60:
+        return f"* * * * * */{seconds}"
+    if seconds < 3600:
+        return f"*/{seconds // 60} * * * *"
+    return f"0 */{min(seconds // 3600, 23)} * * *"
+
+
+@app.task(name=jobs.DRAIN, pass_context=True)
+def drain_connection(context: JobContext, *, connection_id: str) -> None:
+    """Send what is due through one connection."""
+    with structlog.contextvars.bound_contextvars(job_id=context.job.id, connection_id=connection_id):
+        delivery.drain(connection_id)
+
+
+@app.task(name=jobs.POLL, pass_context=True)
+def poll_connection(context: JobContext, *, connection_id: str) -> None:
+    """Fetch the acknowledgements of one connection."""
+    with structlog.contextvars.bound_contextvars(job_id=context.job.id, connection_id=connection_id):
+        acknowledgements.poll(connection_id)
+
+
+@app.periodic(cron=_every(settings.SWEEP_SECONDS))
+@app.task(queueing_lock="sweep", priority=_URGENT)
+def sweep(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
+    """Pick up what was left lying."""
+    delivery.sweep()
+
+
+@app.periodic(cron=_every(settings.ACK_POLL_SECONDS))
+@app.task(queueing_lock="poll_acknowledgements", priority=_URGENT)
+def poll_acknowledgements(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
+    """Let every ERP be asked for its answers, each in a job of its own."""
+    for connection_id in acknowledgements.pollable().values_list("pk", flat=True):
+        jobs.poll(connection_id)
+
+
+@app.periodic(cron="*/10 * * * *")
+@app.task(queueing_lock="clear_jobs", pass_context=True)
+async def clear_jobs(context: JobContext, timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the time
+    """Forget the jobs of killed workers, and those that ended more than a day ago."""
+    manager = context.app.job_manager
+    for job in await manager.get_stalled_jobs():
+        await manager.finish_job(job=job, status=Status.FAILED, delete_job=True)
+    await manager.delete_old_jobs(nb_hours=24, include_failed=True, include_cancelled=True, include_aborted=True)
