@@ -29,6 +29,9 @@ class OperatorCommand(BaseCommand):
     """A command whose every outcome has an exit code, and whose help says which."""
 
     requires_system_checks = ()  # `manage.py check` is a command of its own
+    suppressed_base_arguments = {  # noqa: RUF012  # what every command of Django has would bury what this one has
+        "--version", "-v", "--settings", "--pythonpath", "--traceback", "--no-color", "--force-color"
+    }  # fmt: skip
     examples: ClassVar[tuple[str, ...]]
     exit_codes: ClassVar[tuple[tuple[int, str], ...]]
 
