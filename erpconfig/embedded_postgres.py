@@ -139,6 +139,10 @@ class Cluster:
         return Path("/tmp", f"erp-connector-{_fingerprint(self.home)}")  # noqa: S108  # make_folder() verifies its owner
 
     @property
+    def _socket(self) -> Path:
+        return self.socket_folder / f".s.PGSQL.{_PORT}"
+
+    @property
     def url(self) -> str:
         """Its DATABASE_URL."""
         return f"postgresql://{USER}@/{DATABASE}?host={quote(str(self.socket_folder), safe='')}"
@@ -153,7 +157,7 @@ class Cluster:
             EmbeddedPostgresError: it cannot run here; the message says why and what to do.
         """
         with self._locked():
-            if self._process_id() and not (self.socket_folder / f".s.PGSQL.{_PORT}").exists():
+            if self._process_id() and not self._socket.exists():
                 self._stop()  # a cleaner of /tmp removed the socket; nobody can reach this server any more
             if not self._process_id():
                 self._initialise()
@@ -246,15 +250,13 @@ class Cluster:
         raise EmbeddedPostgresError(f"The embedded PostgreSQL does not start. {self.home / 'server.log'} says why.")
 
     def _forget_reused_process_id(self) -> None:
-        """Remove a postmaster.pid that names somebody else's process, as after a restart of a container.
+        """Remove lock files that name somebody else's process, as after a restart of a container.
 
-        PostgreSQL itself copes with an id that nobody has, and must see that file to find a crashed server's children.
+        PostgreSQL itself copes with an id that nobody has, and must see its file to find a crashed server's children.
         """
-        pid_file = self.data / "postmaster.pid"
-        if pid_file.exists():
-            pid = pid_file.read_text(encoding="ascii").split("\n", 1)[0]
-            if Path("/proc", pid).exists():
-                pid_file.unlink()
+        for file in (self.data / "postmaster.pid", Path(f"{self._socket}.lock")):
+            if file.exists() and Path("/proc", file.read_text(encoding="ascii").split("\n", 1)[0].strip()).exists():
+                file.unlink()
 
     def _write_config(self, account: Account) -> None:
         config = self.home / "config"

@@ -83,14 +83,17 @@ _RUN: Final = pytest.StashKey[TestRun]()
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None]:
     """Prepare everything; as a wrapper this runs before the same hook of pytest-django."""
-    if "PYTEST_XDIST_WORKER" not in os.environ:
-        run = early_config.stash[_RUN] = TestRun()
-        try:
-            run.prepare_environment()
-        except BaseException:
-            run.end()
-            raise
-    return (yield)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return (yield)
+    run = TestRun()
+    try:
+        run.prepare_environment()
+        result = yield
+    except BaseException:  # pytest_unconfigure() is not called for a run that did not get this far
+        run.end()
+        raise
+    early_config.stash[_RUN] = run
+    return result
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
