@@ -42,6 +42,7 @@ lint: .venv/ready-dev ## format, types, layers, migrations, security
 .PHONY: bench
 bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.encryption
+	$(PYTHON) -m bench.registry
 
 .venv/ready: requirements.txt requirements-embedded.txt .ci/venv
 	@.ci/venv requirements.txt requirements-embedded.txt

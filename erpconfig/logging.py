@@ -24,7 +24,7 @@ _SECRET_NAME: Final = re.compile(
     r"passw|passphrase|secret|token|private_?key|master_?key|api_?key|authorization|cookie|credential", re.IGNORECASE
 )
 
-# Libraries whose own lines carry what we must not log: exception texts, URLs with credentials, SQL with values; or noise.
+# Libraries whose own lines carry what we must not log, such as exception texts and SQL with values, or say nothing new.
 _QUIET: Final = {
     "paramiko": "CRITICAL",
     "httpx2": "WARNING",
