@@ -1,0 +1,61 @@
+"""By what the lists can be narrowed."""
+
+from __future__ import annotations
+
+from django.db.models import Q, QuerySet
+from django_filters import CharFilter, FilterSet, IsoDateTimeFilter, MultipleChoiceFilter, UUIDFilter
+
+from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus, Health
+from connectors.services import connections
+from tenants.models import AuditEvent
+
+
+class ConnectionFilter(FilterSet):
+    """Filters of GET connectors."""
+
+    status = MultipleChoiceFilter(choices=ConnectionStatus.choices, help_text="One or more statuses.")
+    health = MultipleChoiceFilter(choices=Health.choices, method="with_health", help_text="One or more health states.")
+    connector_type = CharFilter(help_text="The connector type, exactly.")
+
+    class Meta:
+        model = ERPConnection
+        fields = ()
+
+    def with_health(self, rows: QuerySet[ERPConnection], name: str, values: list[str]) -> QuerySet[ERPConnection]:
+        """Return the connections that are shown with one of these states.
+
+        Whether a row can be read is not known to the database: it depends on the keys of this process.
+        """
+        shown = [row.pk for row in rows if connections.describe(row)["health"] in values]
+        return rows.filter(pk__in=shown)
+
+
+class ExportFilter(FilterSet):
+    """Filters of GET exports."""
+
+    status = MultipleChoiceFilter(choices=ExportStatus.choices, help_text="One or more statuses.")
+    order_id = CharFilter(help_text="The order's id, exactly.")
+    connector = UUIDFilter(field_name="connection_id", help_text="The connection's id.")
+    created_after = IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", help_text="At or after this time.")
+    created_before = IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", help_text="Before this time.")
+    filename = CharFilter(help_text="The document's file name, exactly.")
+
+    class Meta:
+        model = ERPExport
+        fields = ()
+
+
+class AuditFilter(FilterSet):
+    """Filters of GET audit-events."""
+
+    action = CharFilter(help_text="What was done, such as connection.changed.")
+    target_id = CharFilter(help_text="The id of what it was done to.")
+    actor = CharFilter(method="by_actor", help_text="Id or name of who did it.")
+
+    class Meta:
+        model = AuditEvent
+        fields = ()
+
+    def by_actor(self, rows: QuerySet[AuditEvent], name: str, value: str) -> QuerySet[AuditEvent]:
+        """Return what this actor did, named by id or label."""
+        return rows.filter(Q(actor_id=value) | Q(actor_label=value))

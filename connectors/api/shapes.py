@@ -1,0 +1,356 @@
+"""What goes in and out of the API: requests that are validated, and answers that are described."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import Annotated, Any, Generic, Literal, TypeVar, Union
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
+
+from connectors.models import ConnectionStatus, ExportStatus, Health, Outcome
+from connectors.order import Order
+from connectors.registry import registry
+from connectors.results import RemoteIdentity, StepStatus
+from connectors.validation import Line, StrictModel
+from tenants.actors import ActorKind
+from tenants.models import Role
+
+ConnectionName = Annotated[Line, Field(max_length=100)]
+Flag = Annotated[bool, Field(strict=True)]
+ConfigIn = Annotated[dict[str, Any], Field(description="As `config_schema` of the connector type says.")]
+
+# -- Requests ----------------------------------------------------------------------------------------------------------
+
+
+class ConnectionInput(StrictModel):
+    """A new connection."""
+
+    connector_type: Annotated[Line, Field(max_length=64)]
+    name: Annotated[ConnectionName | None, Field(description="By default the title of the connector type.")] = None
+    config: ConfigIn
+    status: ConnectionStatus = ConnectionStatus.ACTIVE
+    test_on_save: Annotated[Flag, Field(description="Test it once it is stored; the report is `last_test`.")] = False
+
+
+class ConnectionPatch(StrictModel):
+    """What changes in a connection; what is left out stays."""
+
+    name: ConnectionName | None = None
+    status: ConnectionStatus | None = None
+    config: Annotated[
+        dict[str, Any] | None,
+        Field(description="Fields to change: null clears one, a secret that is left out is kept."),
+    ] = None
+    revision: Annotated[
+        Annotated[int, Field(strict=True, ge=1)] | None,
+        Field(description="The revision you know; 409 if the configuration was changed since."),
+    ] = None
+
+
+class UnsavedTestInput(StrictModel):
+    """A configuration to try without storing it."""
+
+    connector_type: Annotated[Line, Field(max_length=64)]
+    config: ConfigIn
+
+
+class TestInput(StrictModel):
+    """An edit to try without storing it; empty to test what is stored."""
+
+    __test__ = False
+
+    config: Annotated[dict[str, Any] | None, Field(description="As in PATCH.")] = None
+
+
+class ActivationInput(StrictModel):
+    """Whether the connection that is active now steps back."""
+
+    replace: Flag = False
+
+
+class ExportInput(StrictModel):
+    """An order to push."""
+
+    order: Order
+
+
+class EmptyInput(StrictModel):
+    """Nothing: the address says it all."""
+
+
+@cache
+def connection_request() -> type[BaseModel]:
+    """Return `ConnectionInput` as the registry makes it concrete, one variant per connector type; for the schema."""
+    return _per_connector_type("ConnectionRequest", ConnectionInput)
+
+
+@cache
+def unsaved_test_request() -> type[BaseModel]:
+    """Return `UnsavedTestInput` as the registry makes it concrete; for the schema."""
+    return _per_connector_type("UnsavedTestRequest", UnsavedTestInput)
+
+
+def _per_connector_type(name: str, base: type[StrictModel]) -> type[BaseModel]:
+    variants: list[Any] = [
+        create_model(
+            f"{name}_{connector_type}",
+            __base__=base,
+            __doc__=f"{connector.title}: {connector.summary}",
+            connector_type=(Literal[connector_type], ...),  # type: ignore[valid-type]  # known at run time only
+            config=(connector.Config, ...),
+        )
+        for connector_type, connector in sorted(registry.connectors.items())
+    ]
+    choice = Annotated[Union[tuple(variants)], Field(discriminator="connector_type")]  # noqa: UP007  # computed
+    return create_model(name, __base__=RootModel[choice], __doc__=base.__doc__)  # type: ignore[valid-type]
+
+
+# -- Answers -----------------------------------------------------------------------------------------------------------
+
+RowT = TypeVar("RowT", bound=BaseModel)
+
+
+class Shape(BaseModel):
+    """The base of every answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return self.model_dump(mode="json")
+
+
+class Page(Shape, Generic[RowT]):
+    """One page of a list, and the addresses of the pages beside it."""
+
+    results: list[RowT]
+    next: Annotated[str | None, Field(json_schema_extra={"format": "uri"})]
+    previous: Annotated[str | None, Field(json_schema_extra={"format": "uri"})]
+
+    @classmethod
+    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+        """Return a name that reads well in the schema."""
+        return f"{params[0].__name__}Page"
+
+
+class FaultShape(Shape):
+    """One thing wrong with the input."""
+
+    path: Annotated[str, Field(description="Where: keys and indexes joined by dots.", examples=["order.lines.0.qty"])]
+    message: str
+    code: str
+
+
+class TestStepShape(Shape):
+    """One step of a test, as it ran."""
+
+    __test__ = False
+
+    name: str
+    status: StepStatus
+    latency_ms: int
+    detail: str
+    code: str | None
+    hint: str
+
+
+class TestReport(Shape):
+    """The report of a connection test."""
+
+    __test__ = False
+
+    success: bool
+    latency_ms: int
+    steps: list[TestStepShape]
+    not_proven: Annotated[list[str], Field(description="What a test without side effects cannot show.")]
+    identity: Annotated[RemoteIdentity | None, Field(description="Who the far end says it is.")]
+
+
+class Problem(BaseModel):
+    """An error (RFC 9457)."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Field(description="Stable name of what went wrong.")]
+    request_id: Annotated[str, Field(description="Also in the header X-Request-ID; the log has the same.")]
+    hint: Annotated[str, Field(description="What to do about it.")] = ""
+    errors: Annotated[list[FaultShape], Field(description="The faults of the input.")] = []
+
+
+class FailedTestProblem(Problem):
+    """A connection test that failed; `code` is that of the failing step."""
+
+    test: TestReport
+
+
+class OrganizationShape(Shape):
+    """An organisation."""
+
+    id: UUID
+    slug: str
+    name: str
+
+
+class Me(Shape):
+    """Who is calling."""
+
+    organization: OrganizationShape
+    role: Role
+    key_name: Annotated[str | None, Field(description="The API key's name; null for a session.")]
+    user_name: Annotated[str | None, Field(description="Who is signed in; null for an API key.")]
+
+
+class ConnectorType(Shape):
+    """What this installation can connect to."""
+
+    connector_type: str
+    title: str
+    summary: str
+    capabilities: Annotated[dict[str, bool], Field(description="Which optional verbs the connector has.")]
+    config_schema: Annotated[dict[str, Any], Field(description="JSON Schema 2020-12; secrets are `writeOnly`.")]
+
+
+class SecretState(Shape):
+    """Whether a secret is stored; never the secret."""
+
+    set: bool
+    updated_at: datetime | None
+
+
+class ConnectionSummary(Shape):
+    """Which connection it is."""
+
+    id: UUID
+    connector_type: str
+    name: str
+
+
+class Connection(ConnectionSummary):
+    """An organisation's configured connector."""
+
+    status: ConnectionStatus
+    health: Health
+    config: Annotated[dict[str, Any], Field(description="Without the secrets.")]
+    secrets: dict[str, SecretState]
+    revision: Annotated[int, Field(description="Counts the changes of the configuration.")]
+    tested_revision: Annotated[int | None, Field(description="The revision a test last succeeded with.")]
+    last_test_at: datetime | None
+    last_test: TestReport | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class ConnectionTestRun(TestReport):
+    """One run of a connection test."""
+
+    id: UUID
+    started_at: datetime
+    revision: int
+    actor: str
+    code: Annotated[str | None, Field(description="The code of the step that failed.")]
+
+
+class Failure(Shape):
+    """Why an export is where it is."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+    hint: str = ""
+
+
+class DocumentShape(Shape):
+    """The rendered document."""
+
+    sha256: str
+    size: int
+    media_type: str
+
+
+class ReceiptShape(Shape):
+    """What the transport can prove."""
+
+    transport: str
+    location: str
+    size: int
+    sha256: str
+    already_delivered: bool
+
+
+class Export(Shape):
+    """One order on its way to one connection."""
+
+    id: UUID
+    status: ExportStatus
+    connector: ConnectionSummary
+    order_id: str
+    filename: Annotated[str | None, Field(description="The document's name; null until it is rendered.")]
+    document: DocumentShape | None
+    receipt: ReceiptShape | None
+    erp_order_id: str | None
+    error: Failure | None
+    warnings: list[str]
+    attempts: int
+    next_attempt_at: Annotated[datetime | None, Field(description="Not before this time; null is at once.")]
+    outcome_unknown: Annotated[bool, Field(description="An attempt may have arrived; it is looked up before sending.")]
+    retry_of: UUID | None
+    superseded: Annotated[bool, Field(description="A retry took its place.")]
+    created_at: datetime
+    updated_at: datetime
+    sent_at: datetime | None
+    finished_at: datetime | None
+
+
+class ExportDetail(Export):
+    """An export with its order."""
+
+    order: Annotated[dict[str, Any], Field(description="As it was submitted; amounts are strings.")]
+
+
+class Attempt(Shape):
+    """One try to deliver an export."""
+
+    number: int
+    started_at: datetime
+    finished_at: datetime
+    latency_ms: int
+    outcome: Outcome
+    error: Failure | None
+    receipt: ReceiptShape | None
+    steps: list[TestStepShape]
+    next_attempt_at: datetime | None
+
+
+class ActorShape(Shape):
+    """Who did something."""
+
+    kind: ActorKind
+    id: str
+    label: str
+
+
+class TargetShape(Shape):
+    """What it was done to."""
+
+    type: str
+    id: str
+
+
+class AuditEventShape(Shape):
+    """One entry of the audit trail."""
+
+    id: int
+    created_at: datetime
+    actor: ActorShape
+    address: str | None
+    request_id: str
+    action: str
+    target: TargetShape | None
+    details: dict[str, Any]

@@ -1,0 +1,129 @@
+"""What every view of the API shares: who may call it, which parameters it takes, and how rows are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpResponseBase
+from django_filters import FilterSet, MultipleChoiceFilter
+from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from connectors.api import pagination
+from connectors.api.throttling import PerCaller
+from connectors.exceptions import Fault, InvalidInput
+from tenants.actors import Actor
+from tenants.models import Organization, Role
+from tenants.permissions import HasRole
+
+RowT = TypeVar("RowT", bound=Model)
+
+
+class ApiView(APIView):
+    """One address. Subclasses name the roles of each method in `roles`; what is not named is refused."""
+
+    roles: ClassVar[Mapping[str, frozenset[Role]]] = {}
+    permission_classes = (HasRole,)
+    throttle_classes = (PerCaller,)
+    http_method_names = ("get", "head", "post", "patch", "delete")
+
+    @property
+    def org(self) -> Organization:
+        """The organisation the caller acts for."""
+        return self.request.user.org
+
+    @property
+    def actor(self) -> Actor:
+        """The caller, as services and the audit trail know him."""
+        return self.request.user.actor
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticate, authorise and throttle; then refuse parameters that would be ignored."""
+        if request.method not in self.allowed_methods:
+            raise MethodNotAllowed(str(request.method))
+        super().initial(request, *args, **kwargs)
+        self._check_query(request)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Keep what is one organisation's out of every cache."""
+        response = super().finalize_response(request, response, *args, **kwargs)
+        response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    def query_parameters(self) -> Mapping[str, bool]:
+        """Return the names of the query parameters this view takes, each with whether it may be given twice."""
+        return {}
+
+    def _check_query(self, request: Request) -> None:
+        known = self.query_parameters()
+        faults = []
+        for name, values in request.query_params.lists():
+            if name not in known:
+                faults.append(Fault(path=name, message="is not a parameter of this address", code="unknown"))
+            elif len(values) > 1 and not known[name]:
+                faults.append(Fault(path=name, message="must be given once", code="repeated"))
+            elif not all(values):
+                faults.append(Fault(path=name, message="must not be empty", code="blank"))
+        if faults:
+            raise InvalidInput(faults)
+
+
+class ListView(ApiView):
+    """An address that answers a list, page by page."""
+
+    filterset_class: ClassVar[type[FilterSet] | None] = None
+
+    def query_parameters(self) -> Mapping[str, bool]:
+        """Return those of the page, and the filters."""
+        if self.request.method not in ("GET", "HEAD"):
+            return {}
+        filters = self.filterset_class.base_filters if self.filterset_class else {}
+        return dict.fromkeys(pagination.PARAMETERS, False) | {
+            name: isinstance(each, MultipleChoiceFilter) for name, each in filters.items()
+        }
+
+    def page(self, rows: QuerySet[RowT], show: Callable[[RowT], dict[str, Any]]) -> Response:
+        """Return one page of those rows that pass the filters.
+
+        Raises:
+            InvalidInput: a filter, the limit or the cursor is not valid.
+        """
+        if self.filterset_class:
+            filterset = self.filterset_class(data=self.request.query_params, queryset=rows, request=self.request)
+            if not filterset.is_valid():
+                raise InvalidInput(
+                    Fault(path=name, message=error["message"], code=error["code"])
+                    for name, errors in filterset.errors.get_json_data().items()
+                    for error in errors
+                )
+            rows = filterset.qs
+        return pagination.paginate(self.request, rows, show)
+
+
+class AnyAccept(DefaultContentNegotiation):
+    """Answers what there is, whatever the Accept header says: a document has one media type only."""
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """Return the first renderer."""
+        return renderers[0], renderers[0].media_type
+
+
+def found(rows: QuerySet[RowT], row_id: UUID) -> RowT:
+    """Return the row of this id among `rows`, which are those of one organisation.
+
+    Raises:
+        Http404: there is none, or it is another organisation's.
+    """
+    row = rows.filter(pk=row_id).first()
+    if row is None:
+        raise Http404
+    return row

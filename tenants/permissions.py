@@ -1,0 +1,45 @@
+"""What each role may do. A view says it per method; what it does not say is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+from rest_framework.views import APIView
+
+from tenants.authentication import Forbidden, Principal
+from tenants.models import Role
+
+ALL: Final = frozenset(Role)
+"""Everybody of the organisation: look at exports and connector types."""
+
+OPERATE: Final = frozenset({Role.ADMIN, Role.INTEGRATOR, Role.OPS})
+"""Submit, preview, retry and cancel exports."""
+
+CONFIGURE: Final = frozenset({Role.ADMIN, Role.INTEGRATOR})
+"""Manage and test connections, read the audit trail."""
+
+
+class HasRole(BasePermission):
+    """Lets a caller in whose role is among `view.roles[method]`.
+
+    A view without `roles`, or a method that is not in them, refuses everybody.
+    """
+
+    def has_permission(self, request: Request, view: APIView) -> bool:
+        """Return True, or raise.
+
+        Raises:
+            Forbidden: the role may not do this; the hint names the roles that may.
+        """
+        if not isinstance(request.user, Principal):
+            return False
+        declared: Mapping[str, frozenset[Role]] = getattr(view, "roles", {})
+        method = "GET" if request.method == "HEAD" else str(request.method)
+        allowed = declared.get(method, frozenset())
+        if request.user.role in allowed:
+            return True
+        names = ", ".join(role for role in Role if role in allowed) or "nobody"
+        raise Forbidden(f"The role {request.user.role} may not do this.", f"It is for: {names}.")
