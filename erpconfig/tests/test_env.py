@@ -41,7 +41,9 @@ class TestLookingUp:
     def test_a_file_that_cannot_be_read_is_refused_by_name(self, tmp_path: Path) -> None:
         missing = tmp_path / "missing"
 
-        with pytest.raises(ImproperlyConfigured, match="NAME cannot be read from the file that NAME_FILE names") as error:
+        with pytest.raises(
+            ImproperlyConfigured, match="NAME cannot be read from the file that NAME_FILE names"
+        ) as error:
             Environment({"NAME_FILE": str(missing)}).text("NAME")
 
         assert str(missing) not in str(error.value)
@@ -52,9 +54,7 @@ class TestLookingUp:
 
 
 class TestDotEnv:
-    def test_it_is_read_without_touching_the_environment(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_it_is_read_without_touching_the_environment(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         file = tmp_path / ".env"
         file.write_text("# comment\nERP_TEST_QUOTED='a b'\nexport ERP_TEST_EXPORTED=c\n")
         monkeypatch.setenv("ENV_FILE", str(file))
@@ -80,7 +80,9 @@ class TestDotEnv:
 
 
 class TestReading:
-    @pytest.mark.parametrize(("text", "value"), [("true", True), ("ON", True), ("1", True), ("no", False), ("0", False)])
+    @pytest.mark.parametrize(
+        ("text", "value"), [("true", True), ("ON", True), ("1", True), ("no", False), ("0", False)]
+    )
     def test_booleans(self, text: str, value: bool) -> None:
         assert Environment({"NAME": text}).boolean("NAME", default=not value) is value
 

@@ -30,7 +30,7 @@ def load(monkeypatch: pytest.MonkeyPatch, **environment: str) -> dict[str, Any]:
         monkeypatch.delenv(name)
     for name, value in {**MINIMAL, **environment}.items():
         monkeypatch.setenv(name, value)
-    return runpy.run_module("erpconfig.settings")
+    return runpy.run_path(str(BASE_DIR / "erpconfig" / "settings.py"))
 
 
 REFUSED = [
@@ -45,7 +45,7 @@ REFUSED = [
     ("ENCRYPTION_MASTER_KEY", "0123456789abcdef" * 4 + " ", "ENCRYPTION_MASTER_KEY contains a space"),
     ("ENCRYPTION_MASTER_KEY", "0" * 64, "ENCRYPTION_MASTER_KEY is all zeros"),
     ("ENCRYPTION_MASTER_KEY", "ab" * 32, "ENCRYPTION_MASTER_KEY repeats one byte"),
-    ("ENCRYPTION_PREVIOUS_KEYS", "0123456789abcdef" * 4 + ",", "ENCRYPTION_PREVIOUS_KEYS is not set"),
+    ("ENCRYPTION_PREVIOUS_KEYS", "0123456789abcdef" * 4 + ",", "ENCRYPTION_PREVIOUS_KEYS has an empty entry"),
     ("ENCRYPTION_PREVIOUS_KEYS", "s3cret", "ENCRYPTION_PREVIOUS_KEYS contains something other"),
     ("ALLOWED_HOSTS", "", "ALLOWED_HOSTS is not set. List the names"),
     ("ALLOWED_HOSTS", "https://erp.example.com", "ALLOWED_HOSTS has an entry that is no host name"),
@@ -74,7 +74,7 @@ REFUSED = [
 
 
 class TestRefusals:
-    @pytest.mark.parametrize(("name", "value", "reason"), REFUSED)
+    @pytest.mark.parametrize(("name", "value", "reason"), REFUSED, ids=[reason for _, _, reason in REFUSED])
     def test_a_bad_value_stops_the_start(
         self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, reason: str
     ) -> None:
@@ -190,9 +190,7 @@ class TestSecrecy:
         for secret in (*list(secrets.values())[:3], "s3cret-password"):
             assert secret not in done.stdout
 
-    def test_the_debug_page_does_not_show_them(
-        self, monkeypatch: pytest.MonkeyPatch, secrets: dict[str, str]
-    ) -> None:
+    def test_the_debug_page_does_not_show_them(self, monkeypatch: pytest.MonkeyPatch, secrets: dict[str, str]) -> None:
         settings = load(monkeypatch, **secrets)
         reporter = SafeExceptionReporterFilter()
 
