@@ -21,11 +21,12 @@ from django.utils import timezone
 from connectors.codes import Code
 from connectors.config import ConnectorConfig, edit
 from connectors.exceptions import ConfigurationError, ConnectorError, EncryptionError, UnknownConnector
-from connectors.models import ConnectionStatus, ConnectionTest, ERPConnection, Health
+from connectors.models import ConnectionStatus, ConnectionTest, ERPConnection, ERPExport, ExportStatus, Health
 from connectors.network import Dialer, EgressPolicy
 from connectors.port import Context, ERPConnectorPort, StepRecorder, SystemClock
 from connectors.registry import registry
 from connectors.results import StepStatus, TestResult, TestStep
+from connectors.services import jobs
 from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, RevisionChanged
 from tenants.actors import Actor
 from tenants.models import Organization, record
@@ -113,6 +114,8 @@ def change(
             row.status = status
         if config is not None:
             changes |= _reconfigure(row, config)
+        if "config" in changes:
+            _release_waiting(row)
         if changes:
             # Only what changed: a config that cannot be read here must not stand in the way of a new name.
             row.save(update_fields=[*_columns(changes), "updated_at"])
@@ -353,8 +356,8 @@ def _run(connector: ERPConnectorPort[Any], config: ConnectorConfig, on_step: OnS
     context = Context(**make_context(seconds=TEST_SECONDS, on_step=on_step))
     try:
         return connector.test_connection(config, context)
-    except Exception as error:  # noqa: BLE001  # an adapter's fault must end as a failed test, not as a 500
-        log.error("connection.test_crashed", connector_type=connector.connector_type, error=type(error).__name__)
+    except Exception as error:  # an adapter's fault must end as a failed test, not as a 500
+        log.error("connection.adapter_fault", connector_type=connector.connector_type, exc_info=error)
     if not any(step.status is StepStatus.FAILED for step in context.steps.steps):
         with suppress(ConnectorError), context.steps.step("test"):
             raise ConnectorError(Code.INTERNAL_ERROR)
@@ -366,7 +369,8 @@ def _note_health(connection: ERPConnection, report: ConnectionTest) -> None:
     row = ERPConnection.objects.filter(pk=connection.pk, revision=report.revision)
     row.update(last_test_at=report.started_at)
     if report.success:
-        row.update(health=Health.HEALTHY, tested_revision=F("revision"))
+        if row.update(health=Health.HEALTHY, tested_revision=F("revision")):
+            _release_waiting(connection)
     elif report.code == Code.AUTHENTICATION_FAILED:
         row.update(health=Health.AUTH_FAILED)
     elif report.code == Code.UNREADABLE_CONFIG:
@@ -374,6 +378,18 @@ def _note_health(connection: ERPConnection, report: ConnectionTest) -> None:
     else:
         # A refused sign-in stays the reason for the pause until a test succeeds.
         row.exclude(health=Health.AUTH_FAILED).update(health=Health.FAILING)
+
+
+def _release_waiting(connection: ERPConnection) -> None:
+    """Let the exports that wait for another attempt go now: what they waited for may be over.
+
+    Not those that the far end itself asked to wait.
+    """
+    waiting = ERPExport.objects.filter(
+        connection=connection, status=ExportStatus.PENDING, next_attempt_at__gt=timezone.now()
+    )
+    waiting.exclude(error__code=str(Code.RATE_LIMITED)).update(next_attempt_at=None)
+    jobs.wake(connection.pk)
 
 
 def _log_test(result: TestResult, *, connection_id: str | None, connector_type: str) -> None:

@@ -1,10 +1,13 @@
 """The verbs of a connection, on a real database with real adapters."""
 
 import threading
+from datetime import timedelta
 
 import pytest
 from django.db import connection as database
 from django.db import transaction
+from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from connectors.exceptions import ConfigurationError, SecretsRequired, UnknownConnector
 from connectors.models import ConnectionTest, ERPConnection, ERPExport
@@ -199,6 +202,40 @@ class TestUnreadable:
         ERPConnection.objects.filter(pk=other.pk).update(config_encrypted=mock.config_encrypted)
 
         assert connections.describe(ERPConnection.objects.get(pk=other.pk))["health"] == "UNREADABLE"
+
+
+class TestWaitingExports:
+    """What waits for another attempt goes as soon as a person has mended the connection."""
+
+    @pytest.fixture
+    def waiting(self, acme, mock):
+        later = timezone.now() + timedelta(hours=1)
+        for order_id, code in (("1", "DNS_FAILURE"), ("2", "RATE_LIMITED")):
+            ERPExport.objects.create(
+                org=acme, connection=mock, order_id=order_id, order={}, next_attempt_at=later, error={"code": code}
+            )
+
+    @pytest.mark.parametrize(
+        "mend",
+        [
+            lambda connection, actor: connections.test(connection, actor),
+            lambda connection, actor: connections.change(connection, actor, config={"latency_ms": 1}),
+        ],
+        ids=["test", "change"],
+    )
+    def test_a_mended_connection_does_not_keep_them_waiting(self, actor, mock, waiting, mend):
+        jobs_before = ProcrastinateJob.objects.count()
+
+        mend(mock, actor)
+
+        assert [export.order_id for export in ERPExport.objects.due()] == ["1"]
+        assert ProcrastinateJob.objects.count() == jobs_before + 1
+
+    def test_a_failed_test_does(self, actor, mock, waiting):
+        connections.change(mock, actor, name="renamed")
+        connections.test(mock, actor, patch={"fail_with": "TemporaryError"})
+
+        assert not ERPExport.objects.due().exists()
 
 
 class TestActivate:
