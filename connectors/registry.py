@@ -77,7 +77,7 @@ class ConnectorRegistry:
     def _load(self, entry_point: EntryPoint) -> None:
         try:
             self.register(entry_point.load())
-        except Exception as error:  # noqa: BLE001  # foreign code: whatever it raises must not stop the others
+        except Exception as error:  # foreign code: whatever it raises must not stop the others
             self._broken[entry_point.name] = type(error).__name__
 
 

@@ -74,7 +74,7 @@ class ERPExport(models.Model):
     order = models.JSONField()
     """The canonical order; amounts are strings, so that no digit is lost."""
     order_fingerprint = models.CharField(max_length=64)
-    idempotency_key = models.CharField(max_length=255, null=True)  # noqa: DJ001  # NULL: not unique among themselves
+    idempotency_key = models.CharField(max_length=255, null=True)  # NULL: not unique among themselves
     retry_of = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="retries")
     superseded_at = models.DateTimeField(null=True)
     """When a retry took this export's place."""
