@@ -1,0 +1,804 @@
+"""Every way an attempt can end, on a real database with the mock ERP and a real folder."""
+
+import json
+import threading
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.core.files.storage import storages
+from django.db import connection as database
+from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
+
+from connectors import exceptions
+from connectors.adapters.mock import MockConfig, MockConnector
+from connectors.codes import Code
+from connectors.exceptions import ConnectorError, OutcomeUnknown, TemporaryError
+from connectors.models import ERPConnection, ERPExport
+from connectors.port import ERPConnectorPort
+from connectors.registry import registry
+from connectors.results import ExportResult, Receipt
+from connectors.services import connections, delivery, exports
+from connectors.testing import sample_orders
+from erpconfig import logging
+
+
+@pytest.fixture(autouse=True)
+def empty_mock():
+    MockConnector.reset()
+
+
+@pytest.fixture
+def connect(acme, actor):
+    def connect(connector_type="MOCK", **config):
+        return connections.create(acme, actor, connector_type=connector_type, config=config)
+
+    return connect
+
+
+@pytest.fixture
+def dropzone(connect, settings, tmp_path):
+    settings.DROPZONE_ROOT = str(tmp_path)
+    (tmp_path / "out").mkdir()
+    connect("DROPZONE_JSON_V1", mode="filesystem", export_path=str(tmp_path / "out"))
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def submit(acme, actor):
+    def submit(order_id="SO-1"):
+        return exports.submit(acme, actor, sample_orders.minimal(order_id), idempotency_key=order_id)[0]
+
+    return submit
+
+
+@pytest.fixture
+def plug_in(monkeypatch):
+    """Install a connector made for one test."""
+
+    def plug_in(connector_class):
+        monkeypatch.setitem(registry._connectors, connector_class.connector_type, connector_class())
+
+    return plug_in
+
+
+def drain(export):
+    """Send what is due now, and return what became of the export."""
+    delivery.drain(export.connection_id)
+    return ERPExport.objects.get(pk=export.pk)
+
+
+def make_due(**changes):
+    ERPExport.objects.filter(status="PENDING").update(next_attempt_at=None, **changes)
+
+
+def expire():
+    ERPExport.objects.filter(status="SENDING").update(leased_until=timezone.now() - timedelta(seconds=1))
+
+
+def outcomes(export):
+    return [attempt.outcome for attempt in export.attempt_log.all()]
+
+
+def jobs_for(connection_id):
+    return ProcrastinateJob.objects.filter(args={"connection_id": str(connection_id)}, status="todo")
+
+
+class Blind(ERPConnectorPort[MockConfig]):
+    """An ERP of the oldest kind: no document to show, no look-up, no session; each test says what it does."""
+
+    connector_type = "BLIND"
+    title = "Blind"
+    Config = MockConfig
+
+    def export(self, order, config, context):
+        return ExportResult(
+            receipt=Receipt(transport="x", location="x://1", size=1, sha256="0"), warnings=("no notes",)
+        )
+
+    def test_connection(self, config, context):
+        return context.steps.result()
+
+
+def blind_that_raises(error):
+    def export(self, order, config, context):
+        raise error
+
+    return type("Failing", (Blind,), {"export": export})
+
+
+class TestSuccess:
+    def test_leaves_a_receipt_and_an_attempt(self, dropzone, submit):
+        export = drain(submit())
+
+        (file,) = dropzone.iterdir()
+        assert (export.status, export.attempts, export.filename) == ("SENT", 1, file.name)
+        assert export.receipt["location"] == str(file)
+        assert (export.document_size, export.document_sha256) == (file.stat().st_size, export.receipt["sha256"])
+        assert export.sent_at
+        assert (export.claim, export.leased_until, export.error, export.finished_at) == (None, None, None, None)
+        attempt = export.attempt_log.get()
+        assert (attempt.number, attempt.outcome, attempt.receipt) == (1, "SENT", export.receipt)
+        assert [step["status"] for step in attempt.steps] == ["passed"]
+
+    def test_an_answer_at_once_is_final(self, connect, submit):
+        connect(acknowledgement="immediate")
+
+        export = drain(submit())
+
+        assert (export.status, export.erp_order_id) == ("ACKED", f"MOCK-{export.pk.hex[:8]}")
+        assert export.finished_at
+
+    def test_an_erp_order_id_of_any_length_is_kept_as_far_as_it_fits(self, connect, submit, plug_in):
+        result = ExportResult(
+            receipt=Receipt(transport="x", location="x", size=1, sha256="0"), erp_order_id="9" * 500, acknowledged=True
+        )
+        plug_in(type("Long", (Blind,), {"export": lambda *args: result}))
+        connect("BLIND")
+
+        assert drain(submit()).erp_order_id == "9" * 128
+
+    def test_a_connector_without_render_or_session_delivers(self, connect, submit, plug_in):
+        plug_in(Blind)
+        connect("BLIND")
+
+        export = drain(submit())
+
+        assert (export.status, export.document_name, export.warnings) == ("SENT", "", ["no notes"])
+
+    def test_exports_go_out_in_the_order_of_submission(self, connect, submit):
+        connection = connect()
+        for number in range(5):
+            submit(f"SO-{number}")
+
+        assert delivery.drain(connection.pk) == 5
+        assert [item.order_id for item in MockConnector.received()] == [f"SO-{number}" for number in range(5)]
+
+    def test_it_shows_that_the_connection_works(self, connect, submit):
+        connection = connect()
+
+        drain(submit())
+
+        assert ERPConnection.objects.get(pk=connection.pk).health == "HEALTHY"
+
+
+class TestTemporaryError:
+    def test_waits_and_sends_the_same_document_again(self, connect, submit):
+        connect(fail_with="TemporaryError")
+
+        export = drain(submit())
+
+        assert (export.status, export.attempts, export.outcome_unknown) == ("PENDING", 1, False)
+        assert export.error == {
+            "code": "REMOTE_ERROR",
+            "message": exceptions.TemporaryError().message,
+            "hint": exceptions.TemporaryError().hint,
+        }
+        assert export.attempt_log.get().next_attempt_at == export.next_attempt_at
+        make_due()
+        again = drain(export)
+        assert (again.status, again.error, outcomes(again)) == ("SENT", None, ["TEMPORARY", "SENT"])
+        (received,) = MockConnector.received()
+        assert (received.attempt, received.document.sha256) == (2, export.document_sha256)
+
+    def test_the_delay_grows_and_stays_within_its_bounds(self, connect, submit, monkeypatch):
+        connect(fail_with="TemporaryError", fail_times=100)
+        monkeypatch.setattr("random.random", lambda: 1.0)
+        export = submit()
+
+        delays = []
+        for _ in range(7):
+            make_due()
+            before = timezone.now()
+            delays.append(round((drain(export).next_attempt_at - before).total_seconds()))
+
+        assert delays == [5, 10, 20, 40, 80, 160, 320]
+
+    def test_is_not_tried_before_its_time(self, connect, submit):
+        connect(fail_with="TemporaryError")
+        export = drain(submit())
+        ERPExport.objects.update(next_attempt_at=timezone.now() + timedelta(seconds=60))
+
+        assert drain(export).attempts == 1
+
+    def test_fails_when_the_attempts_are_spent(self, connect, submit, settings):
+        settings.EXPORT_MAX_ATTEMPTS = 2
+        connect(fail_with="TemporaryError", fail_times=100)
+        export = drain(submit())
+        make_due()
+
+        export = drain(export)
+
+        assert (export.status, export.attempts, export.error["code"]) == ("FAILED", 2, "REMOTE_ERROR")
+        assert export.finished_at
+        assert drain(export).attempts == 2
+
+    def test_retry_after_is_honoured_by_all_that_wait(self, connect, submit):
+        connection = connect(fail_with="RateLimited", retry_after_s=500)
+        first, second = submit("SO-1"), submit("SO-2")
+        before = timezone.now()
+
+        assert delivery.drain(connection.pk) == 1
+
+        first.refresh_from_db()
+        second.refresh_from_db()
+        assert timedelta(seconds=500) <= first.next_attempt_at - before < timedelta(seconds=510)
+        assert (second.next_attempt_at, second.attempts) == (first.next_attempt_at, 0)
+
+    def test_a_host_that_does_not_answer_costs_the_others_no_attempt(self, connect, submit):
+        connection = connect(fail_with="TemporaryError", fail_code="CONNECTION_TIMEOUT")
+        for number in range(3):
+            submit(f"SO-{number}")
+
+        assert delivery.drain(connection.pk) == 1
+        assert sorted(ERPExport.objects.values_list("attempts", flat=True)) == [0, 0, 1]
+
+    def test_an_error_of_one_order_does_not_hold_the_others_back(self, connect, submit):
+        connection = connect(fail_with="TemporaryError", fail_code="NO_SPACE")
+        for number in range(3):
+            submit(f"SO-{number}")
+
+        assert delivery.drain(connection.pk) == 3
+
+
+class TestFinalErrors:
+    @pytest.mark.parametrize(
+        ("error", "status", "outcome", "code"),
+        [
+            ("RejectedByERP", "REJECTED", "REJECTED", "REJECTED_BY_ERP"),
+            ("DocumentError", "FAILED", "FAILED", "DOCUMENT_INVALID"),
+            ("UnsupportedFeature", "FAILED", "FAILED", "UNSUPPORTED_FEATURE"),
+        ],
+    )
+    def test_end_the_export_at_once(self, connect, submit, error, status, outcome, code):
+        connect(fail_with=error)
+
+        export = drain(submit())
+
+        assert (export.status, export.error["code"], export.next_attempt_at) == (status, code, None)
+        assert export.finished_at
+        assert outcomes(export) == [outcome]
+
+    def test_another_file_of_the_same_name_is_a_rejection(self, dropzone, submit):
+        export = submit()
+        name = f"sales_order_SO-1_{export.created_at:%Y%m%dT%H%M%SZ}_{export.pk.hex[:8]}.json"
+        (dropzone / name).write_text("not ours")
+
+        export = drain(export)
+
+        assert (export.status, export.error["code"]) == ("REJECTED", "TARGET_EXISTS")
+        assert (dropzone / name).read_text() == "not ours"
+
+
+class TestAuthenticationFailed:
+    def test_pauses_the_connection_and_burns_no_attempt(self, connect, submit):
+        connection = connect(fail_with="AuthenticationFailed", fail_times=100)
+        first, second = submit("SO-1"), submit("SO-2")
+
+        first = drain(first)
+
+        connection.refresh_from_db()
+        second.refresh_from_db()
+        assert connection.health == "AUTH_FAILED"
+        assert [(export.status, export.attempts) for export in (first, second)] == [("PENDING", 0)] * 2
+        assert first.error["code"] == "AUTHENTICATION_FAILED"
+        assert outcomes(first) == ["AUTH_FAILED"]
+        assert delivery.drain(connection.pk) == 0
+
+    def test_everything_goes_on_with_new_credentials(self, connect, submit, actor):
+        connection = connect(fail_with="AuthenticationFailed", fail_times=100)
+        first, second = submit("SO-1"), submit("SO-2")
+        drain(first)
+        connections.change(connection, actor, config={"api_key": "new", "fail_with": None})
+
+        assert [drain(export).status for export in (first, second)] == ["SENT", "SENT"]
+        assert drain(first).attempts == 1
+
+    def test_credentials_that_were_changed_meanwhile_are_tried(self, connect, submit, actor, plug_in):
+        def refuse_and_change(self, order, config, context):
+            if config.api_key is None:
+                connections.change(connection, actor, config={"api_key": "new"})
+                raise exceptions.AuthenticationFailed
+            return Blind.export(self, order, config, context)
+
+        plug_in(type("Changed", (Blind,), {"export": refuse_and_change}))
+        connection = connect("BLIND")
+
+        assert drain(submit()).status == "SENT"
+
+
+class TestOutcomeUnknown:
+    def test_what_arrived_is_found_and_not_sent_again(self, connect, submit):
+        connect(fail_with="OutcomeUnknown", delivered=True)
+        export = drain(submit())
+        assert (export.status, export.outcome_unknown, export.error["code"]) == ("PENDING", True, "OUTCOME_UNKNOWN")
+        make_due()
+
+        export = drain(export)
+
+        assert (export.status, export.outcome_unknown, outcomes(export)) == ("SENT", False, ["UNKNOWN", "FOUND"])
+        assert export.receipt["already_delivered"]
+        assert [item.attempt for item in MockConnector.received()] == [1]
+
+    def test_what_did_not_arrive_is_sent(self, connect, submit):
+        connect(fail_with="OutcomeUnknown")
+        export = drain(submit())
+        make_due()
+
+        export = drain(export)
+
+        assert (export.status, outcomes(export)) == ("SENT", ["UNKNOWN", "SENT"])
+        assert [item.document.sha256 for item in MockConnector.received()] == [export.document_sha256]
+
+    def test_spent_attempts_leave_it_unconfirmed_never_failed(self, connect, submit, settings):
+        settings.EXPORT_MAX_ATTEMPTS = 2
+        connect(fail_with="OutcomeUnknown", fail_times=100)
+        export = drain(submit())
+        make_due()
+
+        export = drain(export)
+
+        assert (export.status, export.outcome_unknown) == ("UNCONFIRMED", True)
+        assert export.finished_at
+
+    def test_without_a_look_up_it_is_unconfirmed_at_once(self, connect, submit, plug_in):
+        plug_in(blind_that_raises(OutcomeUnknown()))
+        connect("BLIND")
+
+        export = drain(submit())
+
+        assert (export.status, outcomes(export)) == ("UNCONFIRMED", ["UNKNOWN"])
+
+    @pytest.mark.parametrize(
+        ("error", "status"),
+        [
+            (OutcomeUnknown(), "UNCONFIRMED"),
+            (TemporaryError(), "PENDING"),
+            (exceptions.RejectedByERP(), "UNCONFIRMED"),
+            (exceptions.UnsupportedFeature(), "UNCONFIRMED"),
+            (ZeroDivisionError(), "PENDING"),
+        ],
+    )
+    def test_a_failed_look_up_leaves_the_doubt(self, connect, submit, monkeypatch, error, status):
+        connect(fail_with="OutcomeUnknown", delivered=True)
+        export = drain(submit())
+        make_due()
+
+        def fail(self, order, config, context):
+            raise error
+
+        monkeypatch.setattr(MockConnector, "find_export", fail)
+        export = drain(export)
+
+        assert (export.status, export.outcome_unknown) == (status, True)
+        assert len(MockConnector.received()) == 1
+
+    def test_a_look_up_that_fails_until_the_attempts_are_spent_ends_unconfirmed(
+        self, connect, submit, monkeypatch, settings
+    ):
+        settings.EXPORT_MAX_ATTEMPTS = 2
+        connect(fail_with="OutcomeUnknown")
+        export = drain(submit())
+        make_due()
+
+        def fail(self, order, config, context):
+            raise TemporaryError
+
+        monkeypatch.setattr(MockConnector, "find_export", fail)
+
+        assert drain(export).status == "UNCONFIRMED"
+
+    def test_a_doubt_that_the_look_up_settled_is_over(self, connect, submit, monkeypatch, settings):
+        settings.EXPORT_MAX_ATTEMPTS = 2
+        connection = connect(fail_with="OutcomeUnknown")
+        export = drain(submit())
+        row = ERPConnection.objects.get(pk=connection.pk)
+        row.write_config(row.read_config() | {"fail_with": "TemporaryError", "fail_times": 100})
+        row.save()
+        make_due()
+
+        assert drain(export).status == "FAILED"
+
+
+class TestFaultsOfAnAdapter:
+    def test_while_sending_mean_that_it_may_have_arrived(self, connect, submit, plug_in):
+        plug_in(blind_that_raises(ZeroDivisionError("s3cret")))
+        connect("BLIND")
+
+        export = drain(submit())
+
+        assert (export.status, export.error["code"]) == ("UNCONFIRMED", "INTERNAL_ERROR")
+
+    def test_a_bare_error_of_the_port_is_one(self, connect, submit, plug_in):
+        plug_in(blind_that_raises(ConnectorError(Code.NO_SPACE)))
+        connect("BLIND")
+
+        export = drain(submit())
+
+        assert (export.status, export.error["code"]) == ("UNCONFIRMED", "NO_SPACE")
+
+    def test_while_rendering_end_the_export(self, connect, submit, monkeypatch):
+        connect()
+        monkeypatch.setattr(MockConnector, "render", lambda *args: 1 / 0)
+
+        export = drain(submit())
+
+        assert (export.status, export.error["code"]) == ("FAILED", "INTERNAL_ERROR")
+        assert MockConnector.received() == ()
+
+    def test_while_logging_in_are_tried_again(self, connect, submit, monkeypatch):
+        connect()
+        monkeypatch.setattr(MockConnector, "open_session", lambda *args: 1 / 0)
+
+        export = drain(submit())
+
+        assert (export.status, export.outcome_unknown) == ("PENDING", False)
+
+    def test_their_texts_appear_nowhere(self, connect, submit, plug_in, caplog):
+        plug_in(blind_that_raises(ValueError("c4n4ry")))
+        connect("BLIND")
+
+        export = drain(submit())
+
+        shown = "\n".join(map(logging.formatter("json").format, caplog.records))
+        assert "ValueError" in shown
+        assert "c4n4ry" not in shown + json.dumps([export.error, export.attempt_log.get().error])
+
+    def test_while_hanging_up_change_nothing(self, connect, submit, monkeypatch):
+        class Session:
+            def __init__(self, connector, config, context):
+                self.connector, self.config = connector, config
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *args):
+                raise ZeroDivisionError
+
+            def export(self, order, context):
+                return self.connector.export(order, self.config, context)
+
+        connect()
+        monkeypatch.setattr(MockConnector, "open_session", lambda *args: Session(*args))
+
+        assert drain(submit()).status == "SENT"
+
+
+class TestDocument:
+    def test_a_lost_document_is_not_rendered_anew(self, connect, submit):
+        connect(fail_with="TemporaryError")
+        export = drain(submit())
+        storages["documents"].delete(export.document_name)
+        make_due()
+
+        export = drain(export)
+
+        assert (export.status, export.error["code"]) == ("FAILED", "DOCUMENT_LOST")
+        assert MockConnector.received() == ()
+
+    def test_a_lost_document_that_may_have_arrived_is_unconfirmed(self, connect, submit):
+        connect(fail_with="OutcomeUnknown")
+        export = drain(submit())
+        storages["documents"].delete(export.document_name)
+        make_due()
+
+        assert drain(export).status == "UNCONFIRMED"
+
+    def test_a_storage_that_does_not_work_is_tried_again(self, connect, submit, settings, tmp_path):
+        (tmp_path / "file").touch()
+        settings.STORAGES = settings.STORAGES | {
+            "documents": {
+                "BACKEND": "django.core.files.storage.FileSystemStorage",
+                "OPTIONS": {"location": str(tmp_path / "file")},
+            }
+        }
+        connect()
+
+        export = drain(submit())
+
+        assert (export.status, export.document_name) == ("PENDING", "")
+
+    def test_an_order_that_is_no_longer_valid_fails(self, connect, submit):
+        connect()
+        export = submit()
+        ERPExport.objects.update(order={"order_id": "SO-1"})
+
+        export = drain(export)
+
+        assert (export.status, export.error["code"]) == ("FAILED", "DOCUMENT_INVALID")
+
+
+class TestSession:
+    @pytest.fixture
+    def logins(self, monkeypatch):
+        logins, real = [], MockConnector.open_session
+
+        def open_session(self, config, context):
+            logins.append(config.account)
+            return real(self, config, context)
+
+        monkeypatch.setattr(MockConnector, "open_session", open_session)
+        return logins
+
+    def test_one_login_takes_many_exports(self, connect, submit, logins):
+        connection = connect()
+        for number in range(3):
+            submit(f"SO-{number}")
+
+        delivery.drain(connection.pk)
+
+        assert logins == ["demo"]
+
+    def test_an_error_makes_the_next_export_log_in_anew(self, connect, submit, logins):
+        connection = connect(fail_with="TemporaryError")
+        for number in range(3):
+            submit(f"SO-{number}")
+
+        delivery.drain(connection.pk)
+
+        assert len(logins) == 3
+
+    def test_a_changed_config_takes_effect_with_the_next_export(self, connect, submit, actor, logins, monkeypatch):
+        connection, real = connect(), MockConnector.export
+        submit("SO-1"), submit("SO-2")
+
+        def export_and_change(self, order, config, context):
+            connections.change(connection, actor, config={"account": "other"})
+            return real(self, order, config, context)
+
+        monkeypatch.setattr(MockConnector, "export", export_and_change)
+        delivery.drain(connection.pk)
+
+        assert logins == ["demo", "other"]
+
+
+class TestConnectionThatCannotBeUsed:
+    def test_unreadable_is_a_state_and_the_exports_wait(self, connect, submit):
+        connection = connect()
+        export = submit()
+        sealed = bytes(ERPConnection.objects.get().config_encrypted)
+        ERPConnection.objects.update(config_encrypted=sealed[:-1] + bytes([sealed[-1] ^ 1]))
+
+        export = drain(export)
+
+        connection.refresh_from_db()
+        assert (export.status, export.attempts, connection.health) == ("PENDING", 0, "UNREADABLE")
+        ERPConnection.objects.update(config_encrypted=sealed)
+        assert drain(export).status == "SENT"
+        connection.refresh_from_db()
+        assert connection.health == "HEALTHY"
+
+    def test_a_connector_that_is_gone_leaves_them_waiting(self, connect, submit, monkeypatch):
+        connect()
+        export = submit()
+        with monkeypatch.context() as patch:
+            patch.delitem(registry._connectors, "MOCK")
+            assert (drain(export).status, drain(export).attempts) == ("PENDING", 0)
+
+        assert drain(export).status == "SENT"
+
+    def test_a_config_that_is_no_longer_valid_leaves_them_waiting(self, connect, submit):
+        connection = connect()
+        connection.write_config({"latency_ms": -1})
+        connection.save()
+
+        export = drain(submit())
+
+        assert (export.status, export.attempts) == ("PENDING", 0)
+
+    def test_disabled_leaves_them_waiting(self, connect, submit, actor):
+        connection = connect()
+        export = submit()
+        connections.disable(connection, actor)
+
+        assert drain(export).status == "PENDING"
+        connections.activate(connection, actor, replace=False)
+        assert drain(export).status == "SENT"
+
+    def test_a_connection_that_is_gone_is_no_fault(self, db):
+        assert delivery.drain(uuid4()) == 0
+
+
+class TestFairness:
+    def test_a_long_queue_goes_back_to_the_end(self, connect, submit, monkeypatch):
+        monkeypatch.setattr(delivery, "DRAIN_EXPORTS", 2)
+        connection = connect()
+        for number in range(3):
+            submit(f"SO-{number}")
+        jobs_for(connection.pk).delete()
+
+        assert delivery.drain(connection.pk) == 2
+        assert jobs_for(connection.pk).count() == 1
+        assert delivery.drain(connection.pk) == 1
+        assert jobs_for(connection.pk).count() == 1
+
+    def test_a_slow_far_end_gives_the_others_a_turn(self, connect, submit, monkeypatch):
+        monkeypatch.setattr(delivery, "DRAIN_SECONDS", 0.05)
+        connection = connect(latency_ms=60)
+        submit("SO-1"), submit("SO-2")
+
+        assert delivery.drain(connection.pk) == 1
+
+    def test_a_second_worker_leaves_a_busy_connection_alone(self, connect, submit):
+        connection = connect()
+        submit("SO-1"), submit("SO-2")
+        delivery._claim(connection)
+
+        assert delivery.drain(connection.pk) == 0
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTwoWorkersAtOnce:
+    def test_deliver_each_export_once(self, connect, submit):
+        connection = connect(latency_ms=2)
+        for number in range(20):
+            submit(f"SO-{number}")
+        start = threading.Barrier(4)
+
+        def work():
+            start.wait()
+            try:
+                while ERPExport.objects.filter(status="PENDING").exists():
+                    delivery.drain(connection.pk)
+            finally:
+                database.close()
+
+        workers = [threading.Thread(target=work) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+
+        assert set(ERPExport.objects.values_list("status", "attempts")) == {("SENT", 1)}
+        assert sorted(item.order_id for item in MockConnector.received()) == sorted(f"SO-{n}" for n in range(20))
+
+
+class TestLostLease:
+    def test_cannot_settle_but_stays_on_record(self, connect, submit, monkeypatch):
+        connect()
+        export, real = submit(), MockConnector.export
+
+        def outlive_the_lease(self, order, config, context):
+            result = real(self, order, config, context)
+            expire()
+            delivery.sweep()
+            return result
+
+        monkeypatch.setattr(MockConnector, "export", outlive_the_lease)
+        delivery.drain(export.connection_id)
+        monkeypatch.undo()
+
+        export.refresh_from_db()
+        assert outcomes(export) == ["WORKER_LOST", "SENT", "FOUND"]
+        assert (export.status, len(MockConnector.received())) == ("SENT", 1)
+
+    def test_cannot_store_a_document(self, connect, submit, monkeypatch):
+        connect()
+        export, real = submit(), MockConnector.render
+
+        def outlive_the_lease(self, order, config, context):
+            ERPExport.objects.update(claim=uuid4())
+            return real(self, order, config, context)
+
+        monkeypatch.setattr(MockConnector, "render", outlive_the_lease)
+        export = drain(export)
+
+        assert (export.status, export.document_name, outcomes(export)) == ("SENDING", "", [])
+        assert MockConnector.received() == ()
+
+    def test_the_far_end_gets_less_time_than_the_lease(self, connect, submit, plug_in, settings):
+        settings.EXPORT_LEASE_SECONDS = 10
+        remaining = []
+
+        def export(self, order, config, context):
+            remaining.append(context.remaining_s)
+            raise TemporaryError
+
+        plug_in(type("Timed", (Blind,), {"export": export}))
+        connect("BLIND")
+        drain(submit())
+
+        assert 7 < remaining[0] <= 8
+
+
+class TestSweep:
+    def claim(self, export, **changes):
+        delivery._claim(export.connection)
+        ERPExport.objects.filter(pk=export.pk).update(**changes)
+        expire()
+
+    def swept(self, export):
+        delivery.sweep()
+        return ERPExport.objects.get(pk=export.pk)
+
+    def test_what_was_not_rendered_is_tried_again(self, connect, submit):
+        connect()
+        export = submit()
+        self.claim(export)
+
+        export = self.swept(export)
+
+        assert (export.status, export.outcome_unknown, export.attempts) == ("PENDING", False, 1)
+        assert (export.error["code"], outcomes(export)) == ("WORKER_LOST", ["WORKER_LOST"])
+        assert (export.claim, export.leased_until, export.next_attempt_at) == (None, None, None)
+        assert drain(export).status == "SENT"
+
+    def test_what_may_have_been_sent_is_looked_up(self, connect, submit):
+        connect()
+        export = submit()
+        self.claim(export, document_name="x")
+
+        export = self.swept(export)
+
+        assert (export.status, export.outcome_unknown) == ("PENDING", True)
+
+    def test_what_cannot_be_looked_up_is_unconfirmed(self, connect, submit, plug_in):
+        plug_in(Blind)
+        connect("BLIND")
+        export = submit()
+        self.claim(export)
+
+        export = self.swept(export)
+
+        assert (export.status, export.error["code"]) == ("UNCONFIRMED", "WORKER_LOST")
+
+    def test_what_cannot_be_looked_up_right_now_waits(self, connect, submit, monkeypatch):
+        connect()
+        export = submit()
+        self.claim(export)
+        monkeypatch.delitem(registry._connectors, "MOCK")
+
+        export = self.swept(export)
+
+        assert (export.status, export.outcome_unknown) == ("PENDING", True)
+
+    @pytest.mark.parametrize(("document_name", "status"), [("", "FAILED"), ("x", "UNCONFIRMED")])
+    def test_an_export_that_kills_its_workers_is_given_up(self, connect, submit, settings, document_name, status):
+        settings.EXPORT_MAX_ATTEMPTS = 1
+        connect()
+        export = submit()
+        self.claim(export, document_name=document_name)
+
+        assert self.swept(export).status == status
+
+    def test_a_lease_that_runs_is_left_alone(self, connect, submit):
+        connection = connect()
+        export = submit()
+        delivery._claim(connection)
+
+        assert self.swept(export).status == "SENDING"
+
+    def test_starts_each_connection_once_that_has_something_due(self, connect, submit, globex, actor):
+        connection = connect()
+        submit("SO-1"), submit("SO-2")
+        idle = connections.create(globex, actor, connector_type="MOCK", config={})
+        jobs_for(connection.pk).delete()
+
+        delivery.sweep()
+        delivery.sweep()
+
+        assert jobs_for(connection.pk).count() == 1
+        assert jobs_for(idle.pk).count() == 0
+
+    @pytest.mark.parametrize("state", [{"status": "DISABLED"}, {"health": "AUTH_FAILED"}])
+    def test_starts_no_connection_that_may_not_send(self, connect, submit, state):
+        connection = connect()
+        submit()
+        jobs_for(connection.pk).delete()
+        ERPConnection.objects.update(**state)
+
+        delivery.sweep()
+
+        assert jobs_for(connection.pk).count() == 0
+
+    def test_takes_waiting_exports_to_the_connection_that_sends_now(self, connect, submit, actor):
+        old = connect()
+        export = submit()
+        connections.disable(old, actor)
+        new = connect()
+
+        delivery.sweep()
+
+        assert jobs_for(new.pk).count() == 1
+        assert drain(ERPExport.objects.get(pk=export.pk)).status == "SENT"
