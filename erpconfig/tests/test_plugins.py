@@ -85,17 +85,23 @@ class TestKilledRuns:
         killed = run_python(RUN_AND_DIE, environment)
         folder, pid = killed.stdout.split()
         assert killed.returncode == -signal.SIGKILL
-        assert Path("/proc", pid).exists()
+        assert runs(pid)
 
         run_python("from erpconfig.testing.postgres import TestRun; TestRun().end()", environment)
 
         assert not Path(folder).exists()
-        assert not Path("/proc", pid).exists()
+        assert not runs(pid)
 
     def test_a_run_that_lives_is_left_alone(self, environment: dict[str, str]) -> None:
         run_python("from erpconfig.testing.postgres import TestRun; TestRun().end()", environment | ours())
 
         assert Path(os.environ["DROPZONE_ROOT"]).parent.is_dir()
+
+
+def runs(pid: str) -> bool:
+    """Return whether this process lives; one that ended but was not waited for has no command line any more."""
+    command = Path("/proc", pid, "cmdline")
+    return command.exists() and command.read_bytes() != b""
 
 
 def ours() -> dict[str, str]:

@@ -82,7 +82,7 @@ class TestRefusals:
             load(monkeypatch, **{name: value})
 
         assert str(error.value).startswith(reason)
-        assert not value or value not in str(error.value)
+        assert len(value) < 5 or value not in str(error.value)
         assert "s3cret" not in str(error.value)
 
     def test_a_command_ends_with_the_reason_and_nothing_else(self) -> None:

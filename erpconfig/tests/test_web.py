@@ -25,7 +25,7 @@ def broken_view(_: HttpRequest) -> HttpResponse:
 class BrokenUrls:
     """The project's addresses and two that fail."""
 
-    urlpatterns = [*urls.urlpatterns, path("api/v1/broken", broken_view), path("broken", broken_view)]
+    urlpatterns = (*urls.urlpatterns, path("api/v1/broken", broken_view), path("broken", broken_view))
     handler404 = urls.handler404
     handler500 = urls.handler500
 
