@@ -14,7 +14,7 @@ from connectors.network import Dialer
 from connectors.port import StepRecorder
 from connectors.transports.drop import Entry, FileStore, Folder, NameTaken
 from connectors.transports.sftp_protocol import SftpClient, Status, StatusError
-from connectors.transports.ssh import SshTarget, SshTransport, log_in, silence_is_a_timeout, translated
+from connectors.transports.ssh import SshTarget, SshTransport, closed_after, log_in, silence_is_a_timeout, translated
 
 _CODES: Final[dict[int, Code]] = {
     Status.NO_SUCH_FILE: Code.PATH_NOT_FOUND,
@@ -44,8 +44,13 @@ class SftpStore(FileStore):
     @cached_property
     def client(self) -> SftpClient:
         """The SFTP session, started when it is first needed."""
-        with translated(self.target, " while starting SFTP"), silence_is_a_timeout(self.target.timeout_s):
-            return SftpClient(self._transport, timeout_s=self.target.timeout_s)
+        timeout_s = self.target.timeout_s
+        with (
+            translated(self.target, " while starting SFTP"),
+            silence_is_a_timeout(timeout_s),
+            closed_after(timeout_s, self._transport),
+        ):
+            return SftpClient(self._transport, timeout_s=timeout_s)
 
     def finish_within(self, seconds: float) -> None:
         self.client.deadline = time.monotonic() + seconds
@@ -168,23 +173,25 @@ class SftpFolder(Folder):
     def _publish(self, temp_name: str, name: str) -> None:
         """Give the complete file its final name, which must be free."""
         if self.entry(name) is None:  # some servers overwrite on rename: do not let it come to that
-            failure = self._rename(temp_name, name)
-            if failure is None:
-                return
-            if self.entry(name) is None:
-                self._discard(temp_name)
-                raise failure
+            # Cut from here on, nobody knows whether it happened.
+            with self._asking(name, if_cut=OutcomeUnknown):
+                try:
+                    self._client.rename(self._at(temp_name), self._at(name))
+                except StatusError as error:
+                    self._explain_refusal(error, temp_name, name)
+                else:
+                    return
         self._discard(temp_name)
         raise NameTaken
 
-    def _rename(self, temp_name: str, name: str) -> TemporaryError | None:
-        """Rename, and return why the server refused; cut while its answer is awaited, the outcome is unknown."""
-        with self._asking(name, if_cut=OutcomeUnknown):
-            try:
-                self._client.rename(self._at(temp_name), self._at(name))
-            except StatusError as error:
-                return self._failure(error, name)
-        return None
+    def _explain_refusal(self, error: StatusError, temp_name: str, name: str) -> None:
+        """Return when the name is taken, by whomever; raise when it still is free."""
+        if self._client.attributes(self._at(name)):
+            return
+        if self._client.attributes(self._at(temp_name)) is None:
+            raise OutcomeUnknown  # neither file is there: somebody has taken one of them
+        self._discard(temp_name)
+        raise self._failure(error, name) from None
 
     def _discard(self, name: str) -> None:
         with suppress(TemporaryError):

@@ -6,11 +6,12 @@ No agent, no files of ~/.ssh, no known_hosts, no proxy command: what is trusted 
 from __future__ import annotations
 
 import logging
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from socket import socket
 from typing import Any, Final
 
 import paramiko
@@ -55,7 +56,9 @@ class SshTarget:
 class SshTransport(paramiko.Transport):
     """paramiko's transport, asking for plain host keys of the given types only."""
 
-    def __init__(self, connection: socket, key_types: tuple[str, ...], timeout_s: float) -> None:
+    def __init__(self, connection: socket.socket, key_types: tuple[str, ...], timeout_s: float) -> None:
+        # paramiko goes on trying to send for ever; the kernel gives up (tcp(7): also when the far end reads no more).
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(timeout_s * 1000)))
         super().__init__(connection, disabled_algorithms=_REFUSED)
         self._host_key_algorithms = tuple(name for kind in key_types for name in HOST_KEY_ALGORITHMS[kind])
         self.said_goodbye = False
@@ -109,7 +112,7 @@ class _Handshake:
     dialer: Dialer
     endpoint: Endpoint
 
-    def run(self, connection: socket, *, timeout_s: float) -> SshTransport:
+    def run(self, connection: socket.socket, *, timeout_s: float) -> SshTransport:
         pin = HostKeyPin.parse(self.target.host_key) if self.target.host_key else None
         wanted = pin.key_types if pin else tuple(HOST_KEY_ALGORITHMS)
         shown: paramiko.PKey | None = None
@@ -130,7 +133,9 @@ class _Handshake:
                 connection, timeout_s = self._reconnect(), self.target.timeout_s
         raise self._refusal(pin, shown or self._any_host_key())
 
-    def _exchange_keys(self, connection: socket, key_types: tuple[str, ...], timeout_s: float) -> SshTransport | None:
+    def _exchange_keys(
+        self, connection: socket.socket, key_types: tuple[str, ...], timeout_s: float
+    ) -> SshTransport | None:
         """Return the encrypted connection, or None when the server has no host key of these types."""
         transport = SshTransport(connection, key_types, self.target.timeout_s)
         agreed = False
@@ -154,7 +159,7 @@ class _Handshake:
         transport.close()
         return key
 
-    def _reconnect(self) -> socket:
+    def _reconnect(self) -> socket.socket:
         return self.dialer.connect_to(self.endpoint, timeout_s=self.target.timeout_s)
 
     def _refusal(self, pin: HostKeyPin | None, shown: paramiko.PKey) -> AuthenticationFailed:
@@ -191,6 +196,18 @@ def _attempt(transport: SshTransport, target: SshTarget, method: Callable[[], li
             if not transport.is_active() and not transport.said_goodbye:
                 raise EOFError from None
             raise
+
+
+@contextmanager
+def closed_after(timeout_s: float, transport: paramiko.Transport) -> Iterator[None]:
+    """End the connection when the body takes longer: paramiko waits for some answers without any time-out."""
+    timer = threading.Timer(timeout_s, transport.close)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -18,6 +18,7 @@ class CuttingProxy:
         after: bytes from the client to the server; None never breaks.
         how: reset (RST to both), close (FIN), or stall (the link stays up and nothing moves).
         times: only the first so many connections break.
+        receive_buffer: bytes that may wait before the proxy; None for what the system gives.
     """
 
     def __init__(
@@ -27,9 +28,12 @@ class CuttingProxy:
         after: int | None,
         how: Literal["reset", "close", "stall"] = "reset",
         times: int = 1_000_000,
+        receive_buffer: int | None = None,
     ) -> None:
         self._target, self._after, self._how, self._times = target, after, how, times
         self._listener = socket.create_server(("127.0.0.1", 0))
+        if receive_buffer is not None:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.port = int(self._listener.getsockname()[1])
         self.passed = 0
         """Bytes from the client to the server on the latest connection."""

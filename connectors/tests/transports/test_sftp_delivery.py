@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from connectors.codes import Code
 from connectors.exceptions import ConnectorError, OutcomeUnknown, RejectedByERP, TemporaryError
+from connectors.network import Dialer, Endpoint
 from connectors.port import StepRecorder
 from connectors.results import Document, Receipt
 from connectors.testing.fakes import UNRESTRICTED
@@ -49,10 +51,10 @@ def faulty_target(server: FaultySftp) -> SshTarget:
     )
 
 
-def send(target: SshTarget, *, atomic: bool = True, folder: str = "inbox", within_s: float = 60) -> Receipt:
-    with sftp_store(target, UNRESTRICTED, StepRecorder()) as store:
+def send(target: SshTarget, *, atomic: bool = True, within_s: float = 60, dialer: Dialer = UNRESTRICTED) -> Receipt:
+    with sftp_store(target, dialer, StepRecorder()) as store:
         store.finish_within(within_s)
-        drop = FileDrop(transport="sftp", folder=store.folder(folder), atomic=atomic, temp_suffix=".tmp")
+        drop = FileDrop(transport="sftp", folder=store.folder("inbox"), atomic=atomic, temp_suffix=".tmp")
         return drop.send(DOCUMENT)
 
 
@@ -190,18 +192,36 @@ class TestCutAtAByte:
             assert outcome.code is Code.OUTCOME_UNKNOWN
             assert bool(find(ssh_target(openssh, openssh.port))) == (DOCUMENT.filename in left)
 
-    @pytest.mark.parametrize("after", [1_000, 1_400, 40_000])
+    @pytest.mark.parametrize("after", [*range(1_000, 1_500, 50), 40_000])
     def test_silence_in_the_middle_ends_in_time(self, openssh: OpenSSH, inbox: Path, after: int) -> None:
         started = time.monotonic()
         with (
             CuttingProxy(openssh.port, after=after, how="stall") as proxy,
             pytest.raises(TemporaryError) as caught,
         ):
-            send(ssh_target(openssh, proxy.port, timeout_s=1.0))
+            send(ssh_target(openssh, proxy.port, timeout_s=0.5))
 
         assert caught.value.code is Code.CONNECTION_TIMEOUT
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 1.5
         assert DOCUMENT.filename not in content_of(inbox)
+
+    def test_a_far_end_that_reads_no_more_ends_in_time(self, openssh: OpenSSH, inbox: Path) -> None:
+        class NarrowDialer(Dialer):
+            def connect_to(self, endpoint: Endpoint, *, timeout_s: float) -> socket.socket:
+                connection = super().connect_to(endpoint, timeout_s=timeout_s)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+                return connection
+
+        narrow = NarrowDialer(policy=UNRESTRICTED.policy)
+        started = time.monotonic()
+        with (
+            CuttingProxy(openssh.port, after=10_000, how="stall", receive_buffer=4096) as proxy,
+            pytest.raises(TemporaryError) as caught,
+        ):
+            send(ssh_target(openssh, proxy.port, timeout_s=0.5), dialer=narrow)
+
+        assert caught.value.code in (Code.CONNECTION_LOST, Code.CONNECTION_TIMEOUT)
+        assert time.monotonic() - started < 3
 
     def test_a_cut_is_repaired_by_the_next_attempt(self, openssh: OpenSSH, inbox: Path) -> None:
         with CuttingProxy(openssh.port, after=40_000, times=1) as proxy:
@@ -259,6 +279,14 @@ class TestFaultAtAStep:
 
         assert send(faulty_target(server)).already_delivered
         assert content_of(server.root / "inbox") == {DOCUMENT.filename: DOCUMENT.content}
+
+    def test_rename_that_failed_with_neither_file_left_is_for_the_look_up(
+        self, faulty_sftp: Callable[..., FaultySftp]
+    ) -> None:
+        server = faulty_sftp(fail_after="rename", take_on="rename")
+
+        with pytest.raises(OutcomeUnknown):
+            send(faulty_target(server))
 
     def test_writes_that_were_confirmed_but_lost(self, faulty_sftp: Callable[..., FaultySftp]) -> None:
         server = faulty_sftp(lose_writes_over=50_000)
