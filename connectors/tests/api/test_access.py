@@ -1,0 +1,149 @@
+"""Every address, every method, every role, two organisations: taken from the URL table, so that no new one escapes."""
+
+import re
+from uuid import uuid4
+
+import pytest
+
+from connectors.api.urls import urlpatterns
+from connectors.models import ERPConnection, ERPExport
+from connectors.testing import sample_orders
+from connectors.tests.api.conftest import Caller, problem
+from tenants.models import AuditEvent, Role
+
+EVERYBODY = {"ADMIN", "INTEGRATOR", "OPS", "VIEWER"}
+OPERATORS = {"ADMIN", "INTEGRATOR", "OPS"}
+INTEGRATORS = {"ADMIN", "INTEGRATOR"}
+
+# The contract, written once more: a role that is added to a view has to be added here as well.
+CONTRACT = {
+    ("GET", "me"): EVERYBODY,
+    ("GET", "connector-types"): EVERYBODY,
+    ("GET", "connector-types/<connector_type>"): EVERYBODY,
+    ("GET", "connectors"): INTEGRATORS,
+    ("POST", "connectors"): INTEGRATORS,
+    ("POST", "connectors/test"): INTEGRATORS,
+    ("GET", "connectors/<connection_id>"): INTEGRATORS,
+    ("PATCH", "connectors/<connection_id>"): INTEGRATORS,
+    ("DELETE", "connectors/<connection_id>"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/test"): INTEGRATORS,
+    ("GET", "connectors/<connection_id>/tests"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/activate"): INTEGRATORS,
+    ("GET", "exports"): EVERYBODY,
+    ("POST", "exports"): OPERATORS,
+    ("POST", "exports/preview"): OPERATORS,
+    ("GET", "exports/<export_id>"): EVERYBODY,
+    ("GET", "exports/<export_id>/attempts"): EVERYBODY,
+    ("GET", "exports/<export_id>/document"): EVERYBODY,
+    ("POST", "exports/<export_id>/retry"): OPERATORS,
+    ("POST", "exports/<export_id>/cancel"): OPERATORS,
+    ("GET", "audit-events"): INTEGRATORS,
+}
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+
+
+def routes():
+    return [re.sub(r"<\w+:", "<", str(pattern.pattern)) for pattern in urlpatterns]
+
+
+def operations():
+    """Return (method, route) of everything the URL table offers."""
+    return [
+        (method, route)
+        for pattern, route in zip(urlpatterns, routes(), strict=True)
+        for method in METHODS
+        if method in pattern.callback.cls().allowed_methods
+    ]
+
+
+def filled(route, ids):
+    return re.sub(r"<(\w+)>", lambda match: str(ids[match[1]]), route)
+
+
+def test_the_url_table_is_the_contract():
+    assert set(operations()) == set(CONTRACT)
+
+
+@pytest.fixture
+def ids(api, mock):
+    export = api.submit(sample_orders.minimal().as_json()).json()
+    return {"connector_type": "MOCK", "connection_id": mock["id"], "export_id": export["id"]}
+
+
+@pytest.mark.parametrize("role", Role)
+@pytest.mark.parametrize(("method", "route"), sorted(CONTRACT))
+def test_a_role_may_what_the_contract_says(acme, caller, ids, method, route, role):
+    answer = caller(acme, role)(method, filled(route, ids))
+
+    if role in CONTRACT[method, route]:
+        assert answer.status_code not in (401, 403, 405)
+    else:
+        hint = problem(answer, 403, "FORBIDDEN")["hint"]
+        assert set(hint.removeprefix("It is for: ").rstrip(".").split(", ")) == CONTRACT[method, route]
+
+
+@pytest.mark.parametrize(("method", "route"), sorted(CONTRACT))
+def test_nobody_gets_in_without_a_key(db, method, route):
+    ids = {"connector_type": "MOCK", "connection_id": uuid4(), "export_id": uuid4()}
+
+    answer = Caller()(method, filled(route, ids))
+
+    problem(answer, 401, "AUTH_REQUIRED")
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("route", routes())
+@pytest.mark.parametrize("method", METHODS)
+def test_any_other_method_is_405(api, route, method):
+    if (method, route) in CONTRACT:
+        return
+    ids = {"connector_type": "MOCK", "connection_id": uuid4(), "export_id": uuid4()}
+
+    answer = api(method, filled(route, ids))
+
+    problem(answer, 405, "METHOD_NOT_ALLOWED")
+    offered = {method for method, each in CONTRACT if each == route}
+    assert set(answer["Allow"].split(", ")) - {"HEAD"} == offered
+
+
+@pytest.mark.parametrize(("method", "route"), [each for each in sorted(CONTRACT) if "_id>" in each[1]])
+def test_what_belongs_to_another_organisation_is_404(stranger, api, mock, ids, method, route):
+    before = ERPConnection.objects.values().get(), ERPExport.objects.values().get(), AuditEvent.objects.count()
+
+    theirs = problem(stranger(method, filled(route, ids)), 404, "NOT_FOUND")
+    missing = problem(
+        stranger(method, filled(route, {"connection_id": uuid4(), "export_id": uuid4()})), 404, "NOT_FOUND"
+    )
+
+    del theirs["request_id"], missing["request_id"]
+    assert theirs == missing
+    after = ERPConnection.objects.values().get(), ERPExport.objects.values().get(), AuditEvent.objects.count()
+    assert before == after
+
+
+@pytest.mark.parametrize("route", [route for method, route in sorted(CONTRACT) if method == "GET" and "<" not in route])
+def test_lists_end_at_the_organisation(stranger, ids, route):
+    content = stranger.get(route).content.decode()
+
+    assert ids["connection_id"] not in content
+    assert ids["export_id"] not in content
+    assert "acme" not in content
+
+
+def test_another_organisations_order_and_key_do_not_matter(stranger, ids):
+    stranger.post("connectors", {"connector_type": "MOCK", "config": {}})
+
+    assert stranger.submit(sample_orders.minimal().as_json()).status_code == 202
+
+
+@pytest.mark.parametrize(("method", "route"), sorted(CONTRACT))
+def test_a_misspelt_parameter_is_refused(api, ids, method, route):
+    answer = api(method, f"{filled(route, ids)}?stauts=SENT")
+
+    content = problem(answer, 422, "VALIDATION_ERROR")
+    assert [fault["path"] for fault in content["errors"]] == ["stauts"]
+
+
+@pytest.mark.parametrize("path", ["me", "connectors", "exports?limit=0"])
+def test_answers_stay_out_of_caches(api, path):
+    assert api.get(path)["Cache-Control"] == "no-store"
