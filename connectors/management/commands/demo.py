@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import secrets
 import textwrap
@@ -13,6 +14,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
+import httpx2
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.management import call_command
@@ -49,6 +51,13 @@ class Command(OperatorCommand):
     exit_codes = ((0, "the order was delivered and acknowledged"), (1, "something went wrong; the reason is on stderr"))
 
     def handle(self, **_: Any) -> None:
+        try:
+            self._run()
+        except (httpx2.HTTPError, OSError) as error:
+            raise DemoFailed(f"{type(error).__name__}: {getattr(error, 'strerror', None) or error}") from None
+
+    def _run(self) -> None:
+        logging.getLogger().setLevel(logging.WARNING)  # what is shown here reads better without log lines in between
         call_command("migrate", interactive=False, verbosity=0)
         self._heading("Set-up")
         organization = self._organization()
