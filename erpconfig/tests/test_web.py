@@ -123,7 +123,7 @@ class TestErrors:
         assert answer.status_code == 404
         assert answer["Content-Type"].startswith("text/html")
 
-    @pytest.mark.urls(BrokenUrls)
+    @pytest.mark.urls.with_args(BrokenUrls)
     def test_a_failure_of_the_api_is_a_problem_without_details(self) -> None:
         answer = Client(raise_request_exception=False).get("/api/v1/broken", headers={"x-request-id": "r-1"})
 
@@ -132,7 +132,7 @@ class TestErrors:
         assert answer.json()["request_id"] == answer["X-Request-ID"] == "r-1"
         assert b"s3cret" not in answer.content
 
-    @pytest.mark.urls(BrokenUrls)
+    @pytest.mark.urls.with_args(BrokenUrls)
     def test_a_failure_elsewhere_is_a_page_without_details(self) -> None:
         answer = Client(raise_request_exception=False).get("/broken")
 
@@ -150,6 +150,8 @@ class TestPages:
 
         assert answer.status_code == 200
         assert answer["Content-Type"].startswith("text/css")
+        assert b"".join(answer.streaming_content).startswith(b"/*")
+        answer.close()
 
     def test_the_api_documentation_needs_no_other_host(self, client: Client) -> None:
         page = client.get("/api/v1/docs")
