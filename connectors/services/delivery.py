@@ -94,7 +94,7 @@ def drain(connection_id: UUID | str) -> int:
             _deliver(line, export)
             attempts += 1
     if ERPExport.objects.due().filter(connection=connection_id).exists():
-        jobs.wake(connection.pk)
+        jobs.wake(connection_id)
     return attempts
 
 

@@ -27,7 +27,7 @@ POLL: Final = "connectors.tasks.poll_connection"
 _manager: Final = JobManager(connector=DjangoConnector())
 
 
-def wake(connection_id: UUID) -> None:
+def wake(connection_id: UUID | str) -> None:
     """Let a worker send what is due through this connection, once the caller's transaction commits.
 
     There is no queueing lock: a job that waits already might run before that commit and miss the new row.

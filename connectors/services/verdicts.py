@@ -62,12 +62,14 @@ class Verdict:
     @property
     def concerns_all(self) -> bool:
         """Whether every other export of the connection would meet the same right now."""
-        return self.next_attempt_at is not None and bool(self.error) and self.error["code"] in _NOBODY_ANSWERS
+        if self.next_attempt_at is None or self.error is None:
+            return False
+        return self.error["code"] in _NOBODY_ANSWERS
 
     def columns(self) -> dict[str, Any]:
         """Return what changes in the row of the export."""
         now = timezone.now()
-        columns = {
+        columns: dict[str, Any] = {
             "status": self.status,
             "error": self.error,
             "next_attempt_at": self.next_attempt_at,
