@@ -1,0 +1,58 @@
+"""Every error is a problem document, whatever was sent."""
+
+import pytest
+from django.core.cache import cache
+from rest_framework.settings import api_settings
+
+from connectors.api import connections
+from connectors.tests.api.conftest import problem
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"{", b"[1,]", b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":1,"a":2}', b'"\\ud800"', b"\xff", b"[" * 100_000,
+        b'{"a":1e999999999}', b'{"a":' + b"9" * 5000 + b"}", b"\xef\xbb\xbf{}", b"null", b'"text"', b"{} {}",
+    ],
+)  # fmt: skip
+def test_bad_json_is_422(api, raw):
+    content = problem(api.post("connectors", raw=raw), 422, "VALIDATION_ERROR")
+
+    assert content["errors"][0]["path"] == ""
+
+
+def test_a_body_beyond_the_limit_is_413(api, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 100
+
+    problem(api.post("connectors", {"name": "x" * 100}), 413, "PAYLOAD_TOO_LARGE")
+
+
+def test_what_the_framework_refuses(api):
+    problem(api.post("connectors", raw=b"a=b", content_type="application/x-www-form-urlencoded"), 415,
+            "UNSUPPORTED_MEDIA_TYPE")  # fmt: skip
+    problem(api.get("me", Accept="application/xml"), 406, "NOT_ACCEPTABLE")
+    problem(api.get("exports/not-an-id"), 404, "NOT_FOUND")
+
+
+def test_too_many_requests_are_429(api, monkeypatch):
+    monkeypatch.setitem(api_settings.DEFAULT_THROTTLE_RATES, "api", "1/min")
+    cache.clear()
+    assert api.get("me").status_code == 200
+
+    answer = api.get("me")
+
+    problem(answer, 429, "THROTTLED")
+    assert 1 <= int(answer["Retry-After"]) <= 60
+
+
+def test_an_unexpected_error_keeps_its_text_to_itself(api, monkeypatch, caplog):
+    def explode(*args, **kwargs):
+        raise RuntimeError("s3cret")
+
+    monkeypatch.setattr(connections.connections, "create", explode)
+
+    answer = api.post("connectors", {"connector_type": "MOCK", "config": {}})
+
+    problem(answer, 500, "INTERNAL_ERROR")
+    assert b"s3cret" not in answer.content
+    assert any("api.unexpected_error" in str(record.msg) for record in caplog.records)
