@@ -203,7 +203,7 @@ def _unreadable(row: Any, error: EncryptionError) -> UnreadableRow:
 
 
 def _note_rotation(report: RotationReport) -> None:
-    counts = {
+    counts: dict[str, Any] = {
         "rotated": report.rotated,
         "already_active": report.already_active,
         "contended": report.contended,

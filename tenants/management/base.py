@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from django.core.exceptions import ValidationError
@@ -93,7 +94,7 @@ def one_line(error: ValidationError) -> str:
     return " ".join(f"{field}: {' '.join(messages)}" for field, messages in error.message_dict.items())
 
 
-def table(rows: list[tuple[str, ...]]) -> list[str]:
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Return the rows as lines with aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
