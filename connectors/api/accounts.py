@@ -19,7 +19,7 @@ class MeView(ApiView):
     @describe("get_me", "Who am I?", answers={200: Answer(description="The caller.", model=Me)})
     def get(self, request: Request) -> Response:
         """Show the organisation, the role, and the API key or person behind this request."""
-        caller = request.user
+        caller = self.caller
         me = Me(
             organization=OrganizationShape(id=caller.org.pk, slug=caller.org.slug, name=caller.org.name),
             role=caller.role,

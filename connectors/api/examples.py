@@ -38,9 +38,9 @@ ORDER: Final[dict[str, Any]] = {
     "meta": {"created_by": "ops@acme.example", "source_document": None},
 }
 
-EXPORT_INPUT: Final = {"order": ORDER}
+EXPORT_INPUT: Final[dict[str, Any]] = {"order": ORDER}
 
-CONNECTION_INPUT: Final = {
+CONNECTION_INPUT: Final[dict[str, Any]] = {
     "connector_type": "DROPZONE_JSON_V1",
     "name": "Warehouse ERP",
     "config": {
@@ -55,11 +55,11 @@ CONNECTION_INPUT: Final = {
     "test_on_save": True,
 }
 
-UNSAVED_TEST_INPUT: Final = {name: CONNECTION_INPUT[name] for name in ("connector_type", "config")}
+UNSAVED_TEST_INPUT: Final[dict[str, Any]] = {name: CONNECTION_INPUT[name] for name in ("connector_type", "config")}
 
-CONNECTION_PATCH: Final = {"config": {"ack_path": None, "timeout_s": 30}, "revision": 3}
+CONNECTION_PATCH: Final[dict[str, Any]] = {"config": {"ack_path": None, "timeout_s": 30}, "revision": 3}
 
-TEST_REPORT: Final = {
+TEST_REPORT: Final[dict[str, Any]] = {
     "success": True,
     "latency_ms": 141,
     "steps": [
@@ -71,7 +71,7 @@ TEST_REPORT: Final = {
     "identity": None,
 }
 
-FAILED_TEST_REPORT: Final = {
+FAILED_TEST_REPORT: Final[dict[str, Any]] = {
     "success": False,
     "latency_ms": 3,
     "steps": [
@@ -96,7 +96,7 @@ FAILED_TEST_REPORT: Final = {
     "identity": None,
 }
 
-CONNECTION: Final = {
+CONNECTION: Final[dict[str, Any]] = {
     "id": "0b7f8a52-4a58-4f0c-9d0a-5a3f0e6d1c11",
     "connector_type": "DROPZONE_JSON_V1",
     "name": "Warehouse ERP",
@@ -127,7 +127,7 @@ CONNECTION: Final = {
     "updated_at": "2025-12-26T09:00:01Z",
 }
 
-EXPORT: Final = {
+EXPORT: Final[dict[str, Any]] = {
     "id": "7d3d4c1e-9a0e-4f6c-8a43-2f1d7f8b9c10",
     "status": "ACKED",
     "connector": {name: CONNECTION[name] for name in ("id", "connector_type", "name")},
@@ -155,7 +155,7 @@ EXPORT: Final = {
     "finished_at": "2025-12-26T10:01:00Z",
 }
 
-PENDING_EXPORT: Final = EXPORT | {
+PENDING_EXPORT: Final[dict[str, Any]] = EXPORT | {
     "status": "PENDING",
     "filename": None,
     "document": None,

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from http import HTTPStatus
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar, cast
 
 import uritemplate
 from django_filters import IsoDateTimeFilter, MultipleChoiceFilter, UUIDFilter
@@ -23,7 +23,7 @@ from pydantic.json_schema import models_json_schema
 
 from connectors.api import pagination, shapes
 from connectors.api.problems import MEDIA_TYPE
-from connectors.api.views import ListView
+from connectors.api.views import ApiView, ListView
 from tenants.authentication import ORGANIZATION_HEADER
 from tenants.models import Role
 
@@ -149,7 +149,7 @@ class AutoSchema(SpectacularAutoSchema):
 
     def _description(self, docstring: str) -> str:
         told = re.sub(r"\s+", " ", docstring.strip())
-        roles = ", ".join(role for role in Role if role in self.view.roles[self.method])
+        roles = ", ".join(role for role in Role if role in cast(ApiView, self.view).roles[self.method])
         return f"{told} Roles: {roles}."
 
     def _path_and_query(self) -> list[Json]:
@@ -224,7 +224,7 @@ def _json_schemas() -> tuple[dict[tuple[Model, Mode], Json], Json]:
             used[request, "validation"] = None
         used |= {(each.model, "serialization"): None for each in operation.answers.values() if each.model}
     references, top = models_json_schema(list(used), ref_template="#/components/schemas/{model}")
-    return references, top["$defs"]
+    return cast(dict[tuple[Model, Mode], Json], references), top["$defs"]
 
 
 _PAGE_PARAMETERS: Final[tuple[Json, ...]] = (
@@ -267,7 +267,7 @@ def _filter_schema(each: Any) -> Json:
     return {"type": "string", "minLength": 1}
 
 
-class _ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
+class _ApiKeyScheme(OpenApiAuthenticationExtension):
     target_class = "tenants.authentication.ApiKeyAuthentication"
     name = "apiKey"
 
@@ -275,7 +275,7 @@ class _ApiKeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-
         return {"type": "http", "scheme": "bearer", "description": "An API key: erpk_<id>_<secret>."}
 
 
-class _SessionScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # untyped base
+class _SessionScheme(OpenApiAuthenticationExtension):
     target_class = "tenants.authentication.SessionAuthentication"
     name = "session"
 

@@ -165,7 +165,8 @@ class TestLists:
         [
             ("status=sent", "status"), ("status=", "status"), ("connector=x", "connector"), ("limit=0", "limit"),
             ("limit=201", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor"),
-            ("created_after=today", "created_after"), ("order_id=a&order_id=b", "order_id"), ("order_id=%00", "order_id"), ("state=SENT", "state"),
+            ("created_after=today", "created_after"),
+            ("order_id=a&order_id=b", "order_id"), ("order_id=%00", "order_id"), ("state=SENT", "state"),
         ],
     )  # fmt: skip
     def test_what_cannot_be_understood_is_refused(self, api, query, path):
