@@ -128,3 +128,9 @@ def test_no_content_breaks_the_parser(content: bytes) -> None:
 )
 def test_which_files_are_answers(name: str, expected: bool) -> None:
     assert is_acknowledgement(name) is expected
+
+
+def test_a_byte_order_mark_is_skipped() -> None:
+    answer = parse_acknowledgement(ACK, b'\xef\xbb\xbf{"status": "ACKED", "erp_order_id": "7"}')
+
+    assert answer.erp_order_id == "7"
