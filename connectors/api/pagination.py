@@ -89,7 +89,7 @@ def _link(request: Request, row: Model, *, backwards: bool) -> str:
 
 
 def _ordering(model: type[Model]) -> tuple[list[str], bool]:
-    ordering = [str(name) for name in model._meta.ordering]
+    ordering = [str(name) for name in model._meta.ordering or ()]
     return [name.removeprefix("-") for name in ordering], ordering[0].startswith("-")
 
 

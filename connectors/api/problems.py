@@ -182,7 +182,7 @@ def _refused_by_framework(request: Request, error: exceptions.APIException) -> J
     if challenge := getattr(error, "auth_header", None):
         response["WWW-Authenticate"] = challenge
     if isinstance(error, exceptions.Throttled):
-        response["Retry-After"] = str(math.ceil(error.wait or 1))
+        response["Retry-After"] = str(math.ceil(getattr(error, "wait", None) or 1))
     return response
 
 

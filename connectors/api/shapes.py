@@ -98,13 +98,13 @@ def _per_connector_type(name: str, base: type[StrictModel]) -> type[BaseModel]:
             f"{name}_{connector_type}",
             __base__=base,
             __doc__=f"{connector.title}: {connector.summary}",
-            connector_type=(Literal[connector_type], ...),  # type: ignore[valid-type]  # known at run time only
+            connector_type=(Literal[connector_type], ...),  # type: ignore[arg-type]  # known at run time only
             config=(connector.Config, ...),
         )
         for connector_type, connector in sorted(registry.connectors.items())
     ]
-    choice = Annotated[Union[tuple(variants)], Field(discriminator="connector_type")]  # noqa: UP007  # computed
-    return create_model(name, __base__=RootModel[choice], __doc__=base.__doc__)  # type: ignore[valid-type]
+    choice: Any = Annotated[Union[tuple(variants)], Field(discriminator="connector_type")]  # noqa: UP007  # computed
+    return create_model(name, __base__=RootModel[choice], __doc__=base.__doc__)
 
 
 # -- Answers -----------------------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Page(Shape, Generic[RowT]):
     previous: Annotated[str | None, Field(json_schema_extra={"format": "uri"})]
 
     @classmethod
-    def model_parametrized_name(cls, params: tuple[type[Any], ...]) -> str:
+    def model_parametrized_name(cls, params: tuple[Any, ...]) -> str:
         """Return a name that reads well in the schema."""
         return f"{params[0].__name__}Page"
 

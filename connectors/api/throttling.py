@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from rest_framework.request import Request
 from rest_framework.settings import api_settings
@@ -19,7 +19,8 @@ class PerCaller(SimpleRateThrottle):
 
     def get_rate(self) -> str | None:
         """Return the rate as DRF writes it, `1200/min`; None is no limit."""
-        return api_settings.DEFAULT_THROTTLE_RATES.get(self.scope, DEFAULT_RATE)
+        rate: str | None = dict[str, Any](api_settings.DEFAULT_THROTTLE_RATES).get(self.scope, DEFAULT_RATE)
+        return rate
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
         """Return whose requests are counted together."""
