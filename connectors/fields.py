@@ -51,7 +51,7 @@ class Row(Protocol):
     pk: UUID
 
 
-class EncryptedConfigField(models.BinaryField):  # type: ignore[type-arg]  # generic in the stubs only
+class EncryptedConfigField(models.BinaryField):
     """A configuration, stored as the envelope of `connectors.encryption.envelope`.
 
     An envelope is bound to its row: moved to another one it does not open. What is not an envelope cannot be saved, so

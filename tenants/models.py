@@ -182,7 +182,7 @@ def record(
         address=actor.address,
         request_id=actor.request_id,
         action=action,
-        target_type=target._meta.model_name if target else "",
+        target_type=(target._meta.model_name or "") if target else "",
         target_id=str(target.pk) if target else "",
         details=details,
     )

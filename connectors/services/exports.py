@@ -9,6 +9,7 @@ import structlog
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from connectors.exceptions import OutcomeUnknown
 from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus
 from connectors.order import Order
 from connectors.port import ExportContext
@@ -21,12 +22,25 @@ from connectors.services.errors import (
     NotCancellable,
     NotRetryable,
 )
+from connectors.services.verdicts import error_of
 from tenants.actors import Actor
 from tenants.models import Organization, record
 
 log = structlog.get_logger(__name__)
 
 PREVIEW_SECONDS: Final = 30.0
+
+_UNTRIED: Final = {
+    "attempts": 0,
+    "next_attempt_at": None,
+    "error": None,
+    "filename": "",
+    "document_name": "",
+    "document_sha256": "",
+    "document_size": None,
+    "document_media_type": "",
+}
+"""What an export has before its first attempt."""
 
 _UNIQUE: Final = ("erp_export_idempotency_key", "erp_export_one_live_per_order")
 
@@ -150,27 +164,39 @@ def cancel(export: ERPExport, actor: Actor) -> ERPExport:
 
 
 def move_waiting() -> int:
-    """Give exports that wait at a disabled connection, and were never tried, to their organisation's active one.
+    """Give the exports that wait at a replaced connection to the one that is active now.
+
+    Nothing of them has arrived, so the new connection may render them in its own format. Those that may have arrived
+    cannot be looked up any more: a person decides.
 
     Returns:
         How many were moved.
     """
+    waiting = ERPExport.objects.filter(status=ExportStatus.PENDING)
+    of_disabled = waiting.filter(connection__status=ConnectionStatus.DISABLED)
     moved = 0
-    never_tried = ERPExport.objects.filter(
-        status=ExportStatus.PENDING, attempts=0, outcome_unknown=False, document_name=""
-    )
-    waiting = never_tried.filter(connection__status=ConnectionStatus.DISABLED)
-    for org in Organization.objects.filter(pk__in=waiting.values("org")):
+    for org in Organization.objects.filter(pk__in=of_disabled.values("org")):
         active = ERPConnection.objects.of(org).active().first()
         if active is None:
             continue
         # The database looks at each row again once it has its lock, so a row that was claimed meanwhile stays.
-        count = never_tried.filter(pk__in=list(waiting.filter(org=org).values_list("pk", flat=True))).update(
-            connection=active, updated_at=timezone.now()
-        )
+        left = waiting.filter(pk__in=list(of_disabled.filter(org=org).values_list("pk", flat=True)))
+        count = left.filter(outcome_unknown=False).update(connection=active, **_UNTRIED, updated_at=timezone.now())
+        in_doubt = left.filter(outcome_unknown=True).update(**_undecided())
         moved += count
-        log.info("export.moved", connection_id=str(active.pk), count=count)
+        log.info("export.moved", connection_id=str(active.pk), count=count, unconfirmed=in_doubt)
     return moved
+
+
+def _undecided() -> dict[str, Any]:
+    now = timezone.now()
+    return {
+        "status": ExportStatus.UNCONFIRMED,
+        "error": error_of(OutcomeUnknown()),
+        "next_attempt_at": None,
+        "finished_at": now,
+        "updated_at": now,
+    }
 
 
 def _submitted_before(org: Organization, fingerprint: str, idempotency_key: str) -> ERPExport | None:

@@ -238,25 +238,44 @@ class TestCancel:
 
 
 class TestMoveWaiting:
-    def test_moves_what_was_never_tried_to_the_active_connection(self, acme, actor, mock):
+    @pytest.fixture
+    def replaced(self, acme, actor, mock):
+        """Return an order that waits at a connection which another one has replaced, and that other one."""
         export = submit(acme, actor)
         connections.disable(mock, actor)
         assert exports.move_waiting() == 0
-        other = connections.create(acme, actor, connector_type="MOCK", config={})
+        return export, connections.create(acme, actor, connector_type="MOCK", config={})
+
+    @pytest.mark.parametrize("state", [{}, {"attempts": 3, "document_name": "x", "error": {"code": "DNS_FAILURE"}}])
+    def test_moves_what_cannot_have_arrived(self, replaced, state):
+        export, active = replaced
+        ERPExport.objects.update(**state)
 
         assert exports.move_waiting() == 1
 
         export.refresh_from_db()
-        assert export.connection_id == other.pk
+        assert export.connection_id == active.pk
+        assert (export.attempts, export.document_name, export.error) == (0, "", None)
+        delivery.drain(active.pk)
+        export.refresh_from_db()
+        assert export.status == "SENT"
 
-    @pytest.mark.parametrize(
-        "state", [{"attempts": 1}, {"outcome_unknown": True}, {"document_name": "x"}, {"status": "SENT"}]
-    )
-    def test_leaves_what_may_have_been_seen_there(self, acme, actor, mock, state):
-        submit(acme, actor)
-        ERPExport.objects.update(**state)
-        connections.disable(mock, actor)
-        connections.create(acme, actor, connector_type="MOCK", config={})
+    def test_leaves_to_a_person_what_may_have_arrived(self, replaced, mock):
+        export, _ = replaced
+        ERPExport.objects.update(outcome_unknown=True)
+
+        assert exports.move_waiting() == 0
+
+        export.refresh_from_db()
+        assert (export.status, export.error["code"], export.connection_id) == (
+            "UNCONFIRMED",
+            "OUTCOME_UNKNOWN",
+            mock.pk,
+        )
+        assert export.is_retryable
+
+    def test_leaves_what_was_sent(self, replaced):
+        ERPExport.objects.update(status="SENT")
 
         assert exports.move_waiting() == 0
 
