@@ -61,6 +61,7 @@ class Command(BaseCommand):
                 for name, command in commands.items()
             }
             self.stdout.write(f"Serving http://{listen}/ (admin: /admin/, API: /api/v1/docs). Ctrl-C ends it.")
+            self.stdout.flush()
             while not stop_signals and all(process.poll() is None for process in processes.values()):
                 time.sleep(_LOOK_SECONDS)
             ended = [name for name, process in processes.items() if process.poll() is not None]
