@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, Field
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from connectors.config import INERT, ConnectorConfig, Secret
@@ -14,7 +15,9 @@ from connectors.exceptions import Fault
 from connectors.transports.ssh_keys import HostKeyPin, UnusableKey, WrongPassphrase, load_private_key
 from connectors.validation import Line
 
-_MULTI_LINE: Final = {"x-widget": "textarea"}
+# How a form may show a field; the admin understands these.
+_FOR_SFTP: Final[JsonDict] = {"x-when": {"mode": ["sftp"]}}
+_MULTI_LINE: Final[JsonDict] = {"x-widget": "textarea"}
 
 
 def _folder_path(path: str) -> str:
@@ -51,17 +54,27 @@ class DropzoneConfig(ConnectorConfig):
     ]
     host: Annotated[
         Annotated[str, Field(pattern=r"^[^\s/@\x00-\x1f]+$", max_length=253)] | None,
-        Field(title="Host", description="Name or address of the SFTP server.", examples=["sftp.example.com"]),
+        Field(
+            title="Host",
+            description="Name or address of the SFTP server.",
+            examples=["sftp.example.com"],
+            json_schema_extra=_FOR_SFTP,
+        ),
     ] = None
-    port: Annotated[int, Field(title="Port", description="Port of the SFTP server.", ge=1, le=65535)] = 22
+    port: Annotated[
+        int,
+        Field(title="Port", description="Port of the SFTP server.", ge=1, le=65535, json_schema_extra=_FOR_SFTP),
+    ] = 22
     username: Annotated[
-        Annotated[Line, Field(max_length=255)] | None, Field(title="User name", description="SFTP login name.")
+        Annotated[Line, Field(max_length=255)] | None,
+        Field(title="User name", description="SFTP login name.", json_schema_extra=_FOR_SFTP),
     ] = None
     password: Annotated[
         Secret | None,
         Field(
             title="Password",
             description="SFTP password. With a private key as well, both are used where the server asks for both.",
+            json_schema_extra=_FOR_SFTP,
             max_length=1024,
         ),
     ] = None
@@ -70,13 +83,18 @@ class DropzoneConfig(ConnectorConfig):
         Field(
             title="Private key",
             description="Ed25519, ECDSA or RSA key in OpenSSH, PEM or PKCS #8 format, with its BEGIN and END lines.",
-            json_schema_extra=_MULTI_LINE,
+            json_schema_extra=_FOR_SFTP | _MULTI_LINE,
             max_length=20_000,
         ),
     ] = None
     passphrase: Annotated[
         Secret | None,
-        Field(title="Passphrase", description="Opens the private key if it is encrypted.", max_length=1024),
+        Field(
+            title="Passphrase",
+            description="Opens the private key if it is encrypted.",
+            json_schema_extra=_FOR_SFTP,
+            max_length=1024,
+        ),
     ] = None
     host_key: Annotated[
         Annotated[Line, Field(max_length=2000), AfterValidator(_host_key)] | None,
@@ -85,6 +103,7 @@ class DropzoneConfig(ConnectorConfig):
             description="The server's public key (ssh-ed25519 AAAA...) or its fingerprint (SHA256:...). Without it "
             "nothing is sent; the connection test shows the fingerprint to compare and enter.",
             examples=["SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"],
+            json_schema_extra=_FOR_SFTP,
         ),
     ] = None
     export_path: Annotated[

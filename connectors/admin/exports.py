@@ -1,0 +1,288 @@
+"""Exports: look, retry, cancel. Nothing of them is edited."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.http import content_disposition_header
+from django.utils.safestring import SafeString
+
+from connectors.exceptions import DocumentError
+from connectors.models import ERPExport, ExportAttempt, ExportStatus, Outcome
+from connectors.results import Document
+from connectors.services import documents, exports
+from connectors.services.errors import Refused
+from tenants.actors import Actor
+from tenants.admin import OrganizationScopedAdmin, actor_of, badge, has_role, organizations_of
+from tenants.permissions import ALL, CONFIGURE, OPERATE
+
+_SHOWN_LINES: Final = 200
+_SHOWN_BYTES: Final = 256 * 1024
+_STATUS_KIND: Final = {
+    ExportStatus.PENDING: "wait",
+    ExportStatus.SENDING: "wait",
+    ExportStatus.SENT: "good",
+    ExportStatus.ACKED: "good",
+    ExportStatus.REJECTED: "bad",
+    ExportStatus.UNCONFIRMED: "warn",
+    ExportStatus.FAILED: "bad",
+    ExportStatus.CANCELLED: "off",
+}
+_OUTCOME_KIND: Final = {
+    Outcome.SENT: "good",
+    Outcome.FOUND: "good",
+    Outcome.TEMPORARY: "warn",
+    Outcome.UNKNOWN: "warn",
+    Outcome.AUTH_FAILED: "bad",
+    Outcome.REJECTED: "bad",
+    Outcome.FAILED: "bad",
+    Outcome.WORKER_LOST: "warn",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One entry of an export's timeline."""
+
+    at: datetime
+    badge: SafeString
+    title: str
+    took_ms: int | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    steps: list[dict[str, Any]] = field(default_factory=list)
+
+
+def status_badge(status: str) -> SafeString:
+    """Return where an export is."""
+    return badge(_STATUS_KIND[ExportStatus(status)], ExportStatus(status).label)
+
+
+def timeline(export: ERPExport) -> Iterator[Moment]:
+    """Yield what happened to an export, oldest first."""
+    by = {"by": f"{export.actor_label} ({export.get_actor_kind_display()})", "request": export.request_id}
+    yield Moment(at=export.created_at, badge=badge("good", "accepted"), title="Order accepted", facts=_present(by))
+    for attempt in export.attempt_log.all():
+        yield _attempted(attempt)
+    match export.status:
+        case ExportStatus.ACKED if export.finished_at:
+            yield _finished(export, export.finished_at, "Confirmed by the ERP", {"ERP order": export.erp_order_id})
+        case ExportStatus.REJECTED if export.finished_at and export.sent_at:
+            yield _finished(export, export.finished_at, "Refused by the ERP", {})
+        case ExportStatus.CANCELLED if export.finished_at:
+            yield _finished(export, export.finished_at, "Withdrawn before it was sent", {})
+    if export.superseded_at:
+        yield Moment(at=export.superseded_at, badge=badge("off", "retried"), title="A new export took its place")
+
+
+def _attempted(attempt: ExportAttempt) -> Moment:
+    facts = {f"receipt: {name}": value for name, value in (attempt.receipt or {}).items()}
+    if attempt.next_attempt_at:
+        facts["next attempt"] = attempt.next_attempt_at
+    return Moment(
+        at=attempt.started_at,
+        badge=badge(_OUTCOME_KIND[Outcome(attempt.outcome)], attempt.get_outcome_display()),
+        title=f"Attempt {attempt.number}",
+        took_ms=round((attempt.finished_at - attempt.started_at).total_seconds() * 1000),
+        facts=_present(facts),
+        error=attempt.error,
+        steps=attempt.steps,
+    )
+
+
+def _finished(export: ERPExport, at: datetime, title: str, facts: dict[str, Any]) -> Moment:
+    return Moment(at=at, badge=status_badge(export.status), title=title, facts=_present(facts))
+
+
+def _present(facts: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in facts.items() if value not in (None, "")}
+
+
+@admin.register(ERPExport)
+class ExportAdmin(OrganizationScopedAdmin):
+    """Every order and where it is."""
+
+    may_view = ALL
+    list_display = ("order_id", "status_shown", "org", "connection", "attempts", "next_attempt_at", "created_at")
+    list_filter = (
+        "status",
+        ("connection", admin.RelatedOnlyFieldListFilter),
+        ("org", admin.RelatedOnlyFieldListFilter),
+        "created_at",
+    )
+    list_select_related = ("org", "connection")
+    search_fields = ("order_id", "filename", "erp_order_id")
+    search_help_text = "Order id, file name or the ERP's order number"
+    date_hierarchy = "created_at"
+    show_full_result_count = False
+    actions = ("retry_selected", "cancel_selected")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ERPExport]:
+        """Return the exports without their orders, which may be large and no list shows."""
+        return super().get_queryset(request).defer("order")
+
+    @admin.display(description="status", ordering="status")
+    def status_shown(self, export: ERPExport) -> SafeString:
+        """Return where it is."""
+        return status_badge(export.status)
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        """Return whether the person may retry and cancel anywhere."""
+        return self.allows(request, OPERATE)
+
+    # -- One export --------------------------------------------------------------------------------------------------
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show where an order is and how it got there."""
+        export = self.find(request, object_id, ALL)
+        may_operate = has_role(request, OPERATE, export.org_id)
+        lines = export.order["lines"]
+        return self.render(
+            request,
+            "admin/connectors/erpexport/page.html",
+            title=f"Order {export.order_id}",
+            original=export,
+            export=export,
+            status=status_badge(export.status),
+            timeline=list(timeline(export)),
+            error_facts=_beyond_text(export.error),
+            retries=list(export.retries.all()),
+            lines=lines[:_SHOWN_LINES],
+            hidden_lines=max(0, len(lines) - _SHOWN_LINES),
+            may_retry=may_operate and export.is_retryable,
+            may_cancel=may_operate and export.status == ExportStatus.PENDING and not export.outcome_unknown,
+            may_see_connection=has_role(request, CONFIGURE, export.org_id),
+        )
+
+    def get_urls(self) -> list[Any]:
+        """Add the document and the verbs."""
+        return [
+            self.post_only("retry", self.retry),
+            self.post_only("cancel", self.cancel),
+            self.page("<path:object_id>/document/", self.document, "document"),
+            self.page("<path:object_id>/document/download/", self.download, "download"),
+            *super().get_urls(),
+        ]
+
+    def document(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the rendered document, exactly as it is sent."""
+        export = self.find(request, object_id, ALL)
+        document, problem = _load(export)
+        return self.render(
+            request,
+            "admin/connectors/erpexport/document.html",
+            title=f"Document of order {export.order_id}",
+            original=export,
+            document=document,
+            problem=problem,
+            text=document.content[:_SHOWN_BYTES].decode(errors="replace") if document else "",
+            is_cut=document is not None and document.size > _SHOWN_BYTES,
+        )
+
+    def download(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Hand out the rendered document as a file."""
+        document, _ = _load(self.find(request, object_id, ALL))
+        if document is None:
+            raise Http404
+        response = HttpResponse(document.content, content_type=document.media_type)
+        response["Content-Disposition"] = content_disposition_header(True, document.filename)
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    # -- The verbs ---------------------------------------------------------------------------------------------------
+
+    def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Send the order again; ask first when it may have arrived."""
+        export = self.find(request, object_id, OPERATE)
+        if export.status == ExportStatus.UNCONFIRMED and request.POST.get("confirmed") != "yes":
+            return self.confirm(
+                request,
+                title=f"Retry order {export.order_id}",
+                question="This order may have arrived. Look for it in the ERP before you send it again.",
+                button="It is not there: send it again",
+                original=export,
+            )
+        try:
+            new = exports.retry(export, actor_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{refusal.message} {refusal.hint}")
+            return self.to("change", export.pk)
+        messages.success(request, "The order is on its way again, as this new export.")
+        return self.to("change", new.pk)
+
+    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Withdraw an order that was not sent."""
+        export = self.find(request, object_id, OPERATE)
+        try:
+            exports.cancel(export, actor_of(request))
+        except Refused as refusal:
+            messages.error(request, f"{refusal.message} {refusal.hint}")
+        else:
+            messages.success(request, "The export is cancelled: nothing is sent.")
+        return self.to("change", export.pk)
+
+    @admin.action(description="Retry selected exports", permissions=["operate"])
+    def retry_selected(self, request: HttpRequest, queryset: QuerySet[ERPExport]) -> HttpResponse | None:
+        """Send several orders again, after asking."""
+        question = "Send these orders again? Look for unconfirmed ones in the ERP first: they may have arrived."
+        return self._on_all(request, queryset, exports.retry, "retry_selected", "Retry", question)
+
+    @admin.action(description="Cancel selected exports", permissions=["operate"])
+    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[ERPExport]) -> HttpResponse | None:
+        """Withdraw several orders, after asking."""
+        question = "Withdraw these orders? Only those of which nothing was sent can be cancelled."
+        return self._on_all(request, queryset, exports.cancel, "cancel_selected", "Cancel", question)
+
+    def _on_all(
+        self,
+        request: HttpRequest,
+        queryset: QuerySet[ERPExport],
+        verb: Callable[[ERPExport, Actor], ERPExport],
+        action: str,
+        word: str,
+        question: str,
+    ) -> HttpResponse | None:
+        chosen = list(queryset.filter(org__in=organizations_of(request, OPERATE)))
+        if request.POST.get("confirmed") != "yes":
+            return self.confirm(
+                request,
+                title=f"{word} exports",
+                question=question,
+                button=f"{word} {len(chosen)}",
+                objects=chosen,
+                hidden=[("action", action), *(("_selected_action", export.pk) for export in chosen)],
+            )
+        done = 0
+        for export in chosen:
+            try:
+                verb(export, actor_of(request))
+            except Refused as refusal:
+                messages.warning(request, f"{export.order_id}: {refusal.message} {refusal.hint}")
+            else:
+                done += 1
+        if done:
+            messages.success(request, f"{word}: done for {done} of {len(chosen)}.")
+        return HttpResponseRedirect(request.get_full_path())
+
+
+def _load(export: ERPExport) -> tuple[Document | None, str]:
+    """Return the document, or why there is none."""
+    try:
+        document = documents.load(export)
+    except DocumentError as error:
+        return None, f"{error.message} {error.hint}"
+    return document, "" if document else "The document is rendered when the order is sent for the first time."
+
+
+def _beyond_text(error: dict[str, Any] | None) -> dict[str, Any]:
+    """Return what an error says besides its message and hint."""
+    return _present({name: value for name, value in (error or {}).items() if name not in ("message", "hint")})
+

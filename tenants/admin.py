@@ -1,0 +1,472 @@
+"""The admin of organisations, members, API keys and the audit trail, and the fence every other admin stands behind.
+
+A superuser sees everything. Other staff see only the organisations they are members of, and there only what their role
+allows; Django's own model permissions play no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, Final, NoReturn
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import models, transaction
+from django.forms import BaseFormSet, ModelForm
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from tenants.actors import Actor
+from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role, record
+from tenants.permissions import ALL, CONFIGURE
+
+ADMINISTER: Final = frozenset({Role.ADMIN})
+"""Manage the members and API keys of the organisation."""
+
+NOBODY: Final[frozenset[Role]] = frozenset()
+"""Only superusers."""
+
+admin.site.site_header = "ERP Connector"
+admin.site.site_title = "ERP Connector"
+admin.site.index_title = "Overview"
+admin.site.site_url = None
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Return the signed-in person, as the audit trail records them."""
+    return Actor.user(
+        request.user,  # type: ignore[arg-type]  # the admin lets no anonymous user in
+        address=request.META.get("REMOTE_ADDR") or None,
+        request_id=request.META.get("HTTP_X_REQUEST_ID", ""),
+    )
+
+
+def organizations_of(request: HttpRequest, roles: Iterable[Role]) -> models.QuerySet[Organization]:
+    """Return the organisations in which the signed-in person has one of these roles."""
+    if request.user.is_superuser:  # type: ignore[union-attr]
+        return Organization.objects.all()
+    wanted = set(roles)
+    return Organization.objects.filter(pk__in=[org for org, role in _roles_of(request).items() if role in wanted])
+
+
+def has_role(request: HttpRequest, roles: Iterable[Role], org_id: UUID | None = None) -> bool:
+    """Return whether the signed-in person has one of these roles in the organisation, or in any when it is None."""
+    user = request.user
+    if not (user.is_active and user.is_staff):  # type: ignore[union-attr]
+        return False
+    if user.is_superuser:  # type: ignore[union-attr]
+        return True
+    held = _roles_of(request)
+    return any(role in set(roles) for role in (held.values() if org_id is None else [held.get(org_id)]))
+
+
+def _roles_of(request: HttpRequest) -> dict[UUID, str]:
+    """Return the person's role in each organisation, asked once per request."""
+    kept = vars(request)
+    if "_roles_by_org" not in kept:
+        kept["_roles_by_org"] = dict(Membership.objects.filter(user_id=request.user.pk).values_list("org_id", "role"))
+    roles: dict[UUID, str] = kept["_roles_by_org"]
+    return roles
+
+
+def badge(kind: str, text: object) -> SafeString:
+    """Return a label with a symbol, so that its meaning does not hang on colour alone.
+
+    Args:
+        kind: good, bad, warn, wait or off.
+        text: what it says.
+    """
+    symbol = {"good": "✓", "bad": "✕", "warn": "!", "wait": "…", "off": "○"}[kind]
+    return format_html(
+        '<span class="erp-badge erp-{}"><span class="erp-symbol" aria-hidden="true">{}</span>{}</span>',
+        kind,
+        symbol,
+        text,
+    )
+
+
+class OrganizationScopedAdmin(admin.ModelAdmin):
+    """Shows each person only the rows of their organisations, and asks their role there before anything is done."""
+
+    org_field: ClassVar[str] = "org"
+    """The path to the organisation's key, starting at this model."""
+    may_view: ClassVar[frozenset[Role]] = NOBODY
+    may_add: ClassVar[frozenset[Role] | None] = None
+    """None: not through this page, not even a superuser."""
+    may_change: ClassVar[frozenset[Role] | None] = None
+    may_delete: ClassVar[frozenset[Role] | None] = None
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Return the rows of the organisations whose member may look at them."""
+        rows = super().get_queryset(request)
+        if request.user.is_superuser:  # type: ignore[union-attr]
+            return rows
+        return rows.filter(**{f"{self.org_field}__in": organizations_of(request, self.may_view)})
+
+    def org_id_of(self, obj: Any) -> UUID:
+        """Return the key of the organisation a row belongs to."""
+        org_id: UUID = getattr(obj, f"{self.org_field}_id")
+        return org_id
+
+    def allows(self, request: HttpRequest, roles: frozenset[Role] | None, obj: Any = None) -> bool:
+        """Return whether the person's role is among `roles`, in the organisation of `obj` or in any of theirs."""
+        return roles is not None and has_role(request, roles, self.org_id_of(obj) if obj is not None else None)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Return whether the person may look at anything here."""
+        return self.allows(request, self.may_view)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the person may look."""
+        return self.allows(request, self.may_view, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Return whether the person may add one to any organisation."""
+        return self.allows(request, self.may_add)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the person may change it."""
+        return self.allows(request, self.may_change, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the person may delete it."""
+        return self.allows(request, self.may_delete, obj)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Leave out Django's bulk deletion, which would pass the audit trail by."""
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def find(self, request: HttpRequest, object_id: str, roles: frozenset[Role] | None) -> Any:
+        """Return the row for a page of our own.
+
+        Raises:
+            Http404: there is none, or it is another organisation's.
+            PermissionDenied: the person's role may not do this.
+        """
+        obj = self.get_object(request, object_id)
+        if obj is None:
+            raise Http404
+        if not self.allows(request, roles, obj):
+            raise PermissionDenied
+        return obj
+
+    def post_only(self, suffix: str, view: Callable[..., HttpResponse]) -> URLPattern:
+        """Return the route `<id>/<suffix>/` of a page that answers nothing but POST."""
+
+        def guarded(request: HttpRequest, object_id: str) -> HttpResponse:
+            return view(request, object_id) if request.method == "POST" else HttpResponseNotAllowed(["POST"])
+
+        return self.page(f"<path:object_id>/{suffix}/", guarded, suffix)
+
+    def page(self, route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+        """Return a route of our own, behind the admin's login."""
+        return path(
+            route,
+            self.admin_site.admin_view(view),
+            name=f"{self.opts.app_label}_{self.opts.model_name}_{name}",
+        )
+
+    def url(self, name: str, *args: Any) -> str:
+        """Return the address of one of this admin's pages."""
+        return reverse(f"admin:{self.opts.app_label}_{self.opts.model_name}_{name}", args=args)
+
+    def to(self, name: str, *args: Any) -> HttpResponseRedirect:
+        """Send the person to one of this admin's pages."""
+        return HttpResponseRedirect(self.url(name, *args))
+
+    def render(self, request: HttpRequest, template: str, *, title: str, **context: Any) -> TemplateResponse:
+        """Return a page of our own in the admin's frame."""
+        frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "title": title}
+        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # as Django's own admin views do
+        return TemplateResponse(request, template, frame | context)
+
+    def confirm(
+        self,
+        request: HttpRequest,
+        *,
+        title: str,
+        question: str,
+        button: str,
+        objects: Iterable[object] = (),
+        consequences: Iterable[str] = (),
+        hidden: Iterable[tuple[str, object]] = (),
+        original: Any = None,
+    ) -> TemplateResponse:
+        """Return a page that asks before the same request is repeated with `confirmed`."""
+        return self.render(
+            request,
+            "admin/confirm.html",
+            title=title,
+            question=question,
+            button=button,
+            objects=list(objects),
+            consequences=list(consequences),
+            hidden=[("confirmed", "yes"), *hidden],
+            original=original,
+            back=self.url("change", original.pk) if original else self.url("changelist"),
+        )
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the audit trail of this row instead of Django's own log."""
+        obj = self.find(request, object_id, self.may_view)
+        query = urlencode({"target_type": self.opts.model_name, "target_id": obj.pk})
+        return HttpResponseRedirect(f"{reverse('admin:tenants_auditevent_changelist')}?{query}")
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Write nothing: the audit trail has it."""
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> Any:
+        """Write nothing: the audit trail has it."""
+
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> NoReturn:
+        # Django would send the person to the overview with a message; what is not theirs does not exist.
+        raise Http404
+
+
+class ReadOnlyAdmin(OrganizationScopedAdmin):
+    """Rows that are only looked at."""
+
+    actions = None
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        """Return every field that is shown."""
+        return list(self.fields or [field.name for field in self.opts.fields])  # type: ignore[arg-type]
+
+
+class MembershipInline(admin.TabularInline):
+    """The people of an organisation. Who has an account at all is the superuser's business."""
+
+    model = Membership
+    extra = 0
+    fields = ("user", "role", "created_at")
+    readonly_fields = ("created_at",)
+    verbose_name_plural = "members"
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Membership]:
+        """Return the members with their accounts."""
+        return super().get_queryset(request).select_related("user", "org")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Let an organisation's administrator change roles, but not who it is about."""
+        return ("created_at",) if request.user.is_superuser else ("user", "created_at")  # type: ignore[union-attr]
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the person may see the members."""
+        return has_role(request, ADMINISTER, obj.pk if obj else None)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the person may choose among all accounts."""
+        return bool(request.user.is_superuser)  # type: ignore[union-attr]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the person may change roles."""
+        return self.has_view_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Return whether the person may remove members."""
+        return self.has_view_permission(request, obj)
+
+
+@admin.register(Organization)
+class OrganizationAdmin(OrganizationScopedAdmin):
+    """Organisations and their members. Created by superusers, never deleted: the audit trail refers to them."""
+
+    org_field = "pk"
+    may_view = ALL
+    may_add = NOBODY
+    may_change = ADMINISTER
+    list_display = ("name", "slug", "created_at")
+    search_fields = ("name", "slug")
+    fields = ("name", "slug", "created_at")
+    inlines = (MembershipInline,)
+
+    def org_id_of(self, obj: Any) -> UUID:
+        """Return its own key."""
+        org_id: UUID = obj.pk
+        return org_id
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Fix the slug once it is known to the world: documents and commands name the organisation by it."""
+        return ("slug", "created_at") if obj else ("created_at",)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
+        """Save and write it into the audit trail."""
+        with transaction.atomic():
+            super().save_model(request, obj, form, change)
+            if not change:
+                record(actor_of(request), "organization.created", org=obj, target=obj, slug=obj.slug, name=obj.name)
+            elif form.changed_data:
+                record(actor_of(request), "organization.changed", org=obj, target=obj, **_changes(form))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: BaseFormSet[Any], change: bool) -> None:
+        """Save the members and write each change into the audit trail."""
+        with transaction.atomic():
+            before = {member.pk: member.role for member in Membership.objects.of(form.instance)}
+            formset.save()  # type: ignore[attr-defined]  # a model formset
+            new, changed, gone = formset.new_objects, formset.changed_objects, formset.deleted_objects  # type: ignore[attr-defined]
+            for member in new:
+                _note_member(request, "membership.created", member, role=member.role)
+            for member, _ in changed:
+                roles = {"from": before.get(member.pk), "to": member.role}
+                _note_member(request, "membership.changed", member, role=roles)
+            for member in gone:
+                _note_member(request, "membership.deleted", member, role=before.get(member.pk))
+
+
+def _note_member(request: HttpRequest, action: str, member: Membership, **details: Any) -> None:
+    record(actor_of(request), action, org=member.org, target=member, user=member.user.get_username(), **details)
+
+
+def _changes(form: ModelForm[Any]) -> dict[str, Any]:
+    """Return the changed fields with their old and new values, as JSON."""
+    return {
+        name: {"from": _plain(form.initial.get(name)), "to": _plain(form.cleaned_data[name])}
+        for name in form.changed_data
+    }
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if hasattr(value, "isoformat") else value
+
+
+@admin.register(ApiKey)
+class ApiKeyAdmin(OrganizationScopedAdmin):
+    """API keys: shown once when they are issued, revoked but never deleted."""
+
+    may_view = may_add = may_change = ADMINISTER
+    list_display = ("name", "shown_id", "org", "role", "state", "created_at", "expires_at", "last_used_at")
+    list_filter = ("role", ("org", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("org",)
+    search_fields = ("name", "id")
+    actions = ("revoke_selected",)
+    change_form_template = "admin/tenants/apikey/change_form.html"
+
+    @admin.display(description="key", ordering="id")
+    def shown_id(self, key: ApiKey) -> str:
+        """Return the public part of the key."""
+        return f"erpk_{key.pk}_…"
+
+    @admin.display(description="state")
+    def state(self, key: ApiKey) -> SafeString:
+        """Return whether the key opens anything."""
+        if key.revoked_at:
+            return badge("off", "revoked")
+        return badge("good", "valid") if key.is_valid else badge("warn", "expired")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return what is asked for a new key, or shown of an existing one."""
+        if obj is None:
+            return ("org", "name", "role", "expires_at")
+        return ("name", "expires_at", "shown_id", "org", "role", "state", "created_at", "last_used_at", "revoked_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Fix everything but the name and the expiry once the key is issued."""
+        if obj is None:
+            return ()
+        return ("shown_id", "org", "role", "state", "created_at", "last_used_at", "revoked_at")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer only the organisations this person administers."""
+        if db_field.name == "org":
+            kwargs["queryset"] = organizations_of(request, ADMINISTER)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Take away the links that add an organisation from within."""
+        form = super().get_form(request, obj, change, **kwargs)
+        if "org" in form.base_fields:
+            for verb in ("add", "change", "delete", "view"):
+                setattr(form.base_fields["org"].widget, f"can_{verb}_related", False)
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
+        """Issue a new key, or save a new name or expiry."""
+        with transaction.atomic():
+            if change:
+                if form.changed_data:
+                    obj.save(update_fields=form.changed_data)
+                    record(actor_of(request), "api_key.changed", org=obj.org, target=obj, **_changes(form))
+                return
+            key, obj.token = ApiKey.objects.issue(
+                org=obj.org, role=obj.role, name=obj.name, expires_at=obj.expires_at
+            )
+            obj.pk = key.pk
+            record(actor_of(request), "api_key.created", org=key.org, target=key, name=key.name, role=key.role)
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Show the token in this one answer: it goes into no message, no session and no cache."""
+        response = self.render(
+            request, "admin/tenants/apikey/issued.html", title="The new API key", key=obj, token=obj.token
+        )
+        response["Cache-Control"] = "no-store"
+        return response
+
+    def get_urls(self) -> list[Any]:
+        """Add the page that revokes a key."""
+        return [self.post_only("revoke", self.revoke), *super().get_urls()]
+
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Revoke one key, after asking."""
+        key = self.find(request, object_id, ADMINISTER)
+        if key.revoked_at is None and request.POST.get("confirmed") != "yes":
+            return self._confirm_revocation(request, [key], original=key)
+        _revoke(request, [key])
+        messages.success(request, f"{key.name} is revoked: it opens nothing any more.")
+        return self.to("change", key.pk)
+
+    @admin.action(description="Revoke selected API keys", permissions=["change"])
+    def revoke_selected(self, request: HttpRequest, queryset: models.QuerySet[ApiKey]) -> HttpResponse | None:
+        """Revoke several keys, after asking."""
+        keys = list(queryset.filter(revoked_at=None, org__in=organizations_of(request, ADMINISTER)))
+        if request.POST.get("confirmed") != "yes":
+            selected = [("action", "revoke_selected"), *(("_selected_action", key.pk) for key in keys)]
+            return self._confirm_revocation(request, keys, hidden=selected)
+        _revoke(request, keys)
+        messages.success(request, f"API keys revoked: {len(keys)}.")
+        return None
+
+    def _confirm_revocation(self, request: HttpRequest, keys: list[ApiKey], **more: Any) -> HttpResponse:
+        return self.confirm(
+            request,
+            title="Revoke API keys" if len(keys) != 1 else "Revoke this API key",
+            question="Whoever uses it is refused from now on. This cannot be undone.",
+            button="Revoke",
+            objects=keys,
+            **more,
+        )
+
+
+def _revoke(request: HttpRequest, keys: list[ApiKey]) -> None:
+    with transaction.atomic():
+        for key in ApiKey.objects.select_for_update().filter(pk__in=[key.pk for key in keys], revoked_at=None):
+            key.revoked_at = timezone.now()
+            key.save(update_fields=["revoked_at"])
+            record(actor_of(request), "api_key.revoked", org=key.org, target=key, name=key.name)
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    """Who did what, when and from where."""
+
+    may_view = CONFIGURE
+    list_display = ("created_at", "actor_label", "action", "target_type", "target_id", "org", "address")
+    list_filter = ("actor_kind", "action", "target_type", ("org", admin.RelatedOnlyFieldListFilter))
+    list_select_related = ("org",)
+    search_fields = ("actor_label", "action", "target_id", "request_id")
+    date_hierarchy = "created_at"
+    show_full_result_count = False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Let the trail of one row be linked to."""
+        return lookup in ("target_type", "target_id") or super().lookup_allowed(lookup, value, request)
+
