@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer
+from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from connectors.exceptions import Fault, InvalidInput, InvalidOrder
@@ -67,13 +67,26 @@ def utc_text(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def _amount_schema(*, whole: int, fraction: int, **bounds: int) -> WithJsonSchema:
+    digits = f"^[0-9]{{1,{whole}}}(\\.[0-9]{{1,{fraction}}})?$"
+    return WithJsonSchema({"anyOf": [{"type": "number", **bounds}, {"type": "string", "pattern": digits}]})
+
+
 Quantity = Annotated[
-    Decimal, BeforeValidator(_exact_decimal), Field(gt=0, max_digits=18, decimal_places=3), PlainSerializer(exact)
+    Decimal,
+    BeforeValidator(_exact_decimal),
+    Field(gt=0, max_digits=18, decimal_places=3),
+    PlainSerializer(exact),
+    _amount_schema(whole=15, fraction=3, exclusiveMinimum=0),
 ]
 """Up to 15 digits before the point and 3 after it, greater than zero."""
 
 Price = Annotated[
-    Decimal, BeforeValidator(_exact_decimal), Field(ge=0, max_digits=18, decimal_places=4), PlainSerializer(exact)
+    Decimal,
+    BeforeValidator(_exact_decimal),
+    Field(ge=0, max_digits=18, decimal_places=4),
+    PlainSerializer(exact),
+    _amount_schema(whole=14, fraction=4, minimum=0),
 ]
 """Up to 14 digits before the point and 4 after it, not negative."""
 

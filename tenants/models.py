@@ -43,6 +43,7 @@ class Organization(models.Model):
 
     class Meta:
         db_table = "organization"
+        verbose_name = "organisation"
         ordering = ("slug",)
 
     def __str__(self) -> str:
@@ -124,6 +125,7 @@ class ApiKey(models.Model):
 
     class Meta:
         db_table = "api_key"
+        verbose_name = "API key"
         ordering = ("-created_at",)
 
     def __str__(self) -> str:

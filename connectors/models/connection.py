@@ -68,6 +68,7 @@ class ERPConnection(models.Model):
 
     class Meta:
         db_table = "erp_connection"
+        verbose_name = "ERP connection"
         ordering = ("-created_at", "-id")
         constraints = (
             models.UniqueConstraint(

@@ -114,6 +114,7 @@ class ERPExport(models.Model):
 
     class Meta:
         db_table = "erp_export"
+        verbose_name = "export"
         ordering = ("-created_at", "-id")
         constraints = (
             models.UniqueConstraint(
@@ -176,6 +177,7 @@ class ExportAttempt(models.Model):
 
     class Meta:
         db_table = "erp_export_attempt"
+        verbose_name = "attempt"
         ordering = ("id",)
         indexes = (models.Index(fields=("export", "id"), name="erp_export_attempt_by_export"),)
 
