@@ -60,17 +60,14 @@ class TestDropzoneOnSftp(ConnectorContract):
     connector_class = DropzoneJsonV1Connector
 
     @pytest.fixture(autouse=True)
-    def server(self, openssh: OpenSSH) -> Iterator[None]:
-        self.openssh = openssh
-        yield
-        for path in (openssh.home / "inbox").iterdir():
-            path.unlink()
+    def server(self, openssh: OpenSSH, inbox: Path) -> None:
+        self.openssh, self.inbox = openssh, inbox
 
     def config(self) -> dict[str, Any]:
         return self.openssh.config(private_key=self.openssh.client_key("encrypted"), passphrase=PASSPHRASE)
 
     def far_end(self) -> Mapping[str, bytes]:
-        return {path.name: path.read_bytes() for path in (self.openssh.home / "inbox").iterdir()}
+        return {path.name: path.read_bytes() for path in self.inbox.iterdir()}
 
     def broken_configs(self) -> list[dict[str, Any]]:
         with_password = self.openssh.config(password="wrong-s3cret")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,13 +24,6 @@ pytestmark = pytest.mark.sftp
 CONNECTOR = DropzoneJsonV1Connector()
 LOGIN = ["resolve", "connect", "host_key", "authenticate"]
 FOLDERS = ["export_path", "write", "clean_up", "ack_path"]
-
-
-@pytest.fixture
-def inbox(openssh: OpenSSH) -> Iterator[Path]:
-    yield openssh.home / "inbox"
-    for path in (openssh.home / "inbox").iterdir():
-        path.unlink()
 
 
 def diagnose(config: dict[str, object]) -> TestResult:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -11,26 +13,33 @@ import pytest
 from connectors.tests.peers.faulty_sftp import Faults, FaultySftp
 from connectors.tests.peers.openssh import OpenSSH, SmallDisk, missing_packages
 
-__all__ = ["faulty_sftp", "openssh", "small_disk", "start_openssh"]
+__all__ = ["faulty_sftp", "folder_for_everybody", "inbox", "openssh", "small_disk", "start_openssh"]
 
 
 @pytest.fixture(scope="session")
-def openssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSSH]:
-    """An OpenSSH server that all tests share; each leaves its folders as it found them."""
+def openssh() -> Iterator[OpenSSH]:
+    """An OpenSSH server that all tests share."""
     _skip_without(missing_packages())
-    with OpenSSH(folder=tmp_path_factory.mktemp("openssh")) as server:
+    with _folder_for_everybody() as folder, OpenSSH(folder=folder) as server:
         yield server
 
 
 @pytest.fixture
-def start_openssh(tmp_path: Path) -> Iterator[Callable[..., OpenSSH]]:
+def inbox(openssh: OpenSSH) -> Iterator[Path]:
+    """The folder of the shared server into which orders go; it and the one for answers are emptied after the test."""
+    yield openssh.home / "inbox"
+    for path in (*(openssh.home / "inbox").iterdir(), *(openssh.home / "ack").iterdir()):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@pytest.fixture
+def start_openssh() -> Iterator[Callable[..., OpenSSH]]:
     """A function that starts a server of its own kind for one test."""
     with ExitStack() as running:
 
         def start(**options: object) -> OpenSSH:
             _skip_without(missing_packages(pam=bool(options.get("keyboard_interactive"))))
-            folder = tmp_path / f"sshd{len(list(tmp_path.iterdir()))}"
-            folder.mkdir()
+            folder = running.enter_context(_folder_for_everybody())
             return running.enter_context(OpenSSH(folder=folder, **options))
 
         yield start
@@ -58,6 +67,20 @@ def faulty_sftp(tmp_path: Path) -> Iterator[Callable[..., FaultySftp]]:
             return running.enter_context(FaultySftp(tmp_path / "faulty", Faults(**faults)))
 
         yield start
+
+
+@pytest.fixture
+def folder_for_everybody() -> Iterator[Path]:
+    """A folder that other users of this machine get to; those of pytest are private."""
+    with _folder_for_everybody() as folder:
+        yield folder
+
+
+@contextmanager
+def _folder_for_everybody() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="connectors-") as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def _skip_without(packages: list[str]) -> None:

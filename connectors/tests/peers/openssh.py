@@ -11,7 +11,6 @@ import shutil
 import socket
 import subprocess
 import time
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -132,10 +131,6 @@ class OpenSSH:
             Path("/run/sshd").mkdir(exist_ok=True)
             for path in (self.home / "inbox", self.home / "ack"):
                 os.chown(path, uid, uid)
-            # The user has to get here from the root of the file system; pytest's folders are private.
-            for path in (self.home, *self.home.parents):
-                with suppress(PermissionError):
-                    path.chmod(path.stat().st_mode | 0o011)
         else:
             (self.home / "readonly").chmod(0o555)
 

@@ -196,8 +196,9 @@ class TestNoSpace:
 
 
 class TestPermission:
-    def test_folder_that_may_not_be_written(self, root: Path, out: Path) -> None:
-        out.chmod(0o555)
+    def test_folder_that_may_not_be_written(self, folder_for_everybody: Path) -> None:
+        out = folder_for_everybody / "out"
+        out.mkdir(mode=0o555)
         script = (
             "import os, sys; from pathlib import Path\n"
             "from connectors.tests.transports.test_filesystem import send\n"
@@ -206,11 +207,9 @@ class TestPermission:
             "try: send(Path(sys.argv[1]))\n"
             "except TemporaryError as error: print(error.code)\n"
         )
-        for folder in root.parents:  # the other user has to get there
-            if folder.stat().st_uid == os.getuid():
-                folder.chmod(folder.stat().st_mode | 0o011)
-
-        answer = subprocess.run([sys.executable, "-c", script, root], capture_output=True, text=True, check=True)
+        answer = subprocess.run(
+            [sys.executable, "-c", script, folder_for_everybody], capture_output=True, text=True, check=True
+        )
 
         assert answer.stdout.strip() == "PERMISSION_DENIED"
         assert content_of(out) == {}

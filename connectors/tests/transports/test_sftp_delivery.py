@@ -64,14 +64,6 @@ def find(target: SshTarget) -> Receipt | None:
         return FileDrop(transport="sftp", folder=folder, atomic=True, temp_suffix=".tmp").find(DOCUMENT)
 
 
-@pytest.fixture
-def inbox(openssh: OpenSSH):
-    folder = openssh.home / "inbox"
-    yield folder
-    for path in folder.iterdir():
-        path.unlink()
-
-
 def content_of(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
