@@ -136,7 +136,7 @@ class Cluster:
         inside = self.home / "socket"
         if len(os.fsencode(inside / f".s.PGSQL.{_PORT}.lock")) <= _SOCKET_PATH_BYTES:
             return inside
-        return Path("/tmp", f"erp-connector-{_fingerprint(self.home)}")  # noqa: S108  # make_folder() verifies its owner
+        return Path("/tmp", f"erp-connector-{_fingerprint(self.home)}")  # noqa: S108  # nosec B108  # owner is verified
 
     @property
     def _socket(self) -> Path:

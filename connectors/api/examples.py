@@ -47,7 +47,7 @@ CONNECTION_INPUT: Final[dict[str, Any]] = {
         "mode": "sftp",
         "host": "sftp.example.com",
         "username": "acme",
-        "password": "correct horse battery staple",
+        "password": "correct horse battery staple",  # nosec B105  # nobody's password
         "host_key": "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8",
         "export_path": "/orders/in",
         "ack_path": "/orders/ack",

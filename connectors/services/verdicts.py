@@ -117,7 +117,7 @@ def failed(error: ConnectorError, *, attempt: int, in_doubt: bool, can_look_up: 
         return replace(verdict, counts=False)
     look_up_said_nothing = in_doubt and isinstance(error, OutcomeUnknown)
     in_doubt = in_doubt or isinstance(error, OutcomeUnknown)
-    decision = _policy().decide(error, attempt=attempt, jitter=random.random())  # noqa: S311  # spreads load, no secret
+    decision = _policy().decide(error, attempt=attempt, jitter=random.random())  # noqa: S311  # nosec B311  # spreads load
     if decision.again and not look_up_said_nothing and (can_look_up or not in_doubt):
         next_attempt_at = timezone.now() + timedelta(seconds=decision.delay_s)
         return replace(verdict, in_doubt=in_doubt, next_attempt_at=next_attempt_at)
