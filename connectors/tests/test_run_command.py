@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import URLError
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import psycopg
@@ -61,7 +62,7 @@ def application() -> Iterator[Application]:
     url = os.environ["DATABASE_URL"]
     with psycopg.connect(url, autocommit=True) as server:
         server.execute(f"CREATE DATABASE {DATABASE}")
-    application = Application(url.replace("/erpconnector?", f"/{DATABASE}?"))
+    application = Application(urlsplit(url)._replace(path=f"/{DATABASE}").geturl())
     try:
         application.wait_until_ready()
         yield application

@@ -25,6 +25,10 @@ def test_passes():
 def test_needs_something():
     pass
 
+@pytest.mark.skip(reason="needs root, to be another user")
+def test_needs_root():
+    pass
+
 @pytest.mark.xfail
 def test_fails_as_expected():
     raise AssertionError
@@ -58,12 +62,15 @@ class TestSkips:
 
         assert pytester.runpytest_subprocess(*arguments).ret == 1
 
-    def test_without_a_skip_it_passes_there(
+    def test_what_no_package_could_help_is_named_and_passes_there(
         self, pytester: pytest.Pytester, arguments: list[str], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setenv("CI", "1")
 
-        assert pytester.runpytest_subprocess(*arguments, "-k", "not needs").ret == 0
+        result = pytester.runpytest_subprocess(*arguments, "-k", "not something")
+
+        assert result.ret == 0
+        result.stdout.fnmatch_lines(["*::test_needs_root: needs root, to be another user"])
 
 
 RUN_AND_DIE = """
