@@ -43,6 +43,8 @@ lint: .venv/ready-dev ## format, types, layers, migrations, security
 bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.encryption
 	$(PYTHON) -m bench.registry
+	$(PYTHON) -m bench.render
+	$(PYTHON) -m bench.filesystem_drop
 
 .venv/ready: requirements.txt requirements-embedded.txt .ci/venv
 	@.ci/venv requirements.txt requirements-embedded.txt
