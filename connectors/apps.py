@@ -12,9 +12,9 @@ class ConnectorsConfig(AppConfig):
     def ready(self) -> None:
         """Register the built-in adapters, then those of installed packages, then the system checks."""
         from connectors import checks  # noqa: F401  # registers itself
-        from connectors.adapters import BUILT_IN
+        from connectors.adapters import built_in
         from connectors.registry import registry
 
-        for connector_class in BUILT_IN:
+        for connector_class in built_in():
             registry.register(connector_class)
         registry.load_entry_points()

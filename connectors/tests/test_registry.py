@@ -5,6 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from connectors import registry as registry_module
+from connectors.adapters import built_in
 from connectors.config import ConnectorConfig
 from connectors.exceptions import UnknownConnector
 from connectors.port import ERPConnectorPort
@@ -80,6 +81,10 @@ def test_only_adapters_are_registered():
 def test_the_view_is_read_only():
     with pytest.raises(TypeError):
         ConnectorRegistry().connectors["X"] = Acme()
+
+
+def test_an_adapter_is_found_by_its_module_alone():
+    assert [connector.connector_type for connector in built_in()] == ["DROPZONE_JSON_V1", "MOCK"]
 
 
 def test_django_registers_the_built_in_adapters(settings):
