@@ -45,8 +45,11 @@ def test_every_quantity_survives_a_round_trip(qty):
 
 @pytest.mark.parametrize(
     "qty",
-    [1.5, True, "1e3", "1_000", " 1", "1,5", "NaN", "Infinity", "٣", "", "0", "-1", "1.0001", "1" * 16, None, [], "+1"]
-    + [Decimal("NaN"), Decimal("Infinity"), Decimal("1e400"), Decimal("1e-400")],
+    [
+        *("1e3", "1_000", " 1", "+1", "1,5", "NaN", "Infinity", "٣", "", "0", "-1", "1.0001", "1" * 16),
+        *(Decimal("NaN"), Decimal("Infinity"), Decimal("1e400"), Decimal("1e-400")),
+        *(1.5, True, None, []),
+    ],
 )
 def test_other_quantities_are_refused_at_their_path(qty):
     assert set(faults_of(with_line(qty=qty))) == {"lines.0.qty"}

@@ -49,7 +49,7 @@ def test_an_unknown_type_lists_what_exists():
     registry = ConnectorRegistry()
     registry.register(Acme)
 
-    with pytest.raises(UnknownConnector, match="ACME_V2.*Choose one of: ACME_V1") as refused:
+    with pytest.raises(UnknownConnector, match=r"ACME_V2.*Choose one of: ACME_V1") as refused:
         registry.get("ACME_V2")
 
     assert refused.value.known == ("ACME_V1",)

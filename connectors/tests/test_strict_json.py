@@ -86,10 +86,12 @@ def test_accepts_what_is_just_allowed(content: bytes) -> None:
 
 @given(st.binary(max_size=200) | st.text('[]{}",:\\u0dD89NaInfity-.eE1 ').map(str.encode))
 def test_no_other_error_escapes(content: bytes) -> None:
+    refused = None
     try:
         strict_json.loads(content)
     except InvalidInput as error:
-        assert "line" in str(error)
+        refused = error
+    assert refused is None or "line" in str(refused)
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ OTHER_ORG = UUID("99999999-2222-4333-8444-555555555555")
 RECORD = UUID("aaaaaaaa-bbbb-4ccc-8ddd-eeeeeeeeeeee")
 OTHER_RECORD = UUID("aaaaaaaa-bbbb-4ccc-8ddd-ffffffffffff")
 
-SECRET = "Tr0ub4dor&3-ünïque"  # noqa: S105  # what the leak tests look for
+SECRET = "Tr0ub4dor&3-ünïque"  # what the leak tests look for
 CONFIG = {"host": "sftp.example.com", "port": 22, "password": SECRET, "nested": {"list": [1, 2.5, None, True]}}
 RING = KeyRing(MASTER)
 
