@@ -49,7 +49,7 @@ def actor_of(request: HttpRequest) -> Actor:
 
 def organizations_of(request: HttpRequest, roles: Iterable[Role]) -> models.QuerySet[Organization]:
     """Return the organisations in which the signed-in person has one of these roles."""
-    if request.user.is_superuser:  # type: ignore[union-attr]
+    if request.user.is_superuser:
         return Organization.objects.all()
     wanted = set(roles)
     return Organization.objects.filter(pk__in=[org for org, role in _roles_of(request).items() if role in wanted])
@@ -58,9 +58,9 @@ def organizations_of(request: HttpRequest, roles: Iterable[Role]) -> models.Quer
 def has_role(request: HttpRequest, roles: Iterable[Role], org_id: UUID | None = None) -> bool:
     """Return whether the signed-in person has one of these roles in the organisation, or in any when it is None."""
     user = request.user
-    if not (user.is_active and user.is_staff):  # type: ignore[union-attr]
+    if not (user.is_active and user.is_staff):
         return False
-    if user.is_superuser:  # type: ignore[union-attr]
+    if user.is_superuser:
         return True
     held = _roles_of(request)
     return any(role in set(roles) for role in (held.values() if org_id is None else [held.get(org_id)]))
@@ -70,7 +70,8 @@ def _roles_of(request: HttpRequest) -> dict[UUID, str]:
     """Return the person's role in each organisation, asked once per request."""
     kept = vars(request)
     if "_roles_by_org" not in kept:
-        kept["_roles_by_org"] = dict(Membership.objects.filter(user_id=request.user.pk).values_list("org_id", "role"))
+        person = request.user.pk or 0  # nobody's key is 0
+        kept["_roles_by_org"] = dict(Membership.objects.filter(user_id=person).values_list("org_id", "role"))
     roles: dict[UUID, str] = kept["_roles_by_org"]
     return roles
 
@@ -105,7 +106,7 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         """Return the rows of the organisations whose member may look at them."""
         rows = super().get_queryset(request)
-        if request.user.is_superuser:  # type: ignore[union-attr]
+        if request.user.is_superuser:
             return rows
         return rows.filter(**{f"{self.org_field}__in": organizations_of(request, self.may_view)})
 
@@ -185,7 +186,7 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
     def render(self, request: HttpRequest, template: str, *, title: str, **context: Any) -> TemplateResponse:
         """Return a page of our own in the admin's frame."""
         frame = {**self.admin_site.each_context(request), "opts": self.opts, "media": self.media, "title": title}
-        request.current_app = self.admin_site.name  # type: ignore[attr-defined]  # as Django's own admin views do
+        request.current_app = self.admin_site.name
         return TemplateResponse(request, template, frame | context)
 
     def confirm(
@@ -258,7 +259,7 @@ class MembershipInline(admin.TabularInline):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Let an organisation's administrator change roles, but not who it is about."""
-        return ("created_at",) if request.user.is_superuser else ("user", "created_at")  # type: ignore[union-attr]
+        return ("created_at",) if request.user.is_superuser else ("user", "created_at")
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the person may see the members."""
@@ -266,7 +267,7 @@ class MembershipInline(admin.TabularInline):
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the person may choose among all accounts."""
-        return bool(request.user.is_superuser)  # type: ignore[union-attr]
+        return bool(request.user.is_superuser)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Return whether the person may change roles."""
@@ -397,9 +398,7 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
                     obj.save(update_fields=form.changed_data)
                     record(actor_of(request), "api_key.changed", org=obj.org, target=obj, **_changes(form))
                 return
-            key, obj.token = ApiKey.objects.issue(
-                org=obj.org, role=obj.role, name=obj.name, expires_at=obj.expires_at
-            )
+            key, obj.token = ApiKey.objects.issue(org=obj.org, role=obj.role, name=obj.name, expires_at=obj.expires_at)
             obj.pk = key.pk
             record(actor_of(request), "api_key.created", org=key.org, target=key, name=key.name, role=key.role)
 
@@ -469,4 +468,3 @@ class AuditEventAdmin(ReadOnlyAdmin):
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Let the trail of one row be linked to."""
         return lookup in ("target_type", "target_id") or super().lookup_allowed(lookup, value, request)
-

@@ -160,14 +160,13 @@ def _form_field(name: str, shape: Mapping[str, Any], secret: Mapping[str, Any]) 
     if choices := shape.get("enum") or ([shape["const"]] if "const" in shape else None):
         blank = [] if about["required"] or shape.get("default") is not None else [("", "—")]
         return forms.ChoiceField(choices=[*blank, *((value, value) for value in choices)], **about)
+    limits: dict[str, Any] = {"min_value": shape.get("minimum"), "max_value": shape.get("maximum")}
     match shape.get("type"):
         case "boolean":
             return forms.BooleanField(**(about | {"required": False}))
         case "integer":
-            limits = {"min_value": shape.get("minimum"), "max_value": shape.get("maximum")}
             return forms.IntegerField(widget=widgets.AdminIntegerFieldWidget, **limits, **about)
         case "number":
-            limits = {"min_value": shape.get("minimum"), "max_value": shape.get("maximum")}
             return forms.DecimalField(**limits, **about)
         case "string":
             widget = widgets.AdminTextareaWidget if is_long else widgets.AdminTextInputWidget

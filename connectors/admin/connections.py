@@ -178,8 +178,9 @@ class ConnectionAdmin(OrganizationScopedAdmin):
     def _create(
         self, request: HttpRequest, org: Organization, connector_type: str, form: ConfigForm
     ) -> ERPConnection | None:
+        connection = None
         with _faults_on(form):
-            return connections.create(
+            connection = connections.create(
                 org,
                 actor_of(request),
                 connector_type=connector_type,
@@ -187,7 +188,7 @@ class ConnectionAdmin(OrganizationScopedAdmin):
                 name=form.cleaned_data["name"],
                 status=form.cleaned_data["status"],
             )
-        return None
+        return connection
 
     # -- One connection ----------------------------------------------------------------------------------------------
 
@@ -226,21 +227,22 @@ class ConnectionAdmin(OrganizationScopedAdmin):
         )
 
     def _change(self, request: HttpRequest, connection: ERPConnection, form: ConfigForm) -> ERPConnection | None:
+        changed = None
         with _faults_on(form):
-            return connections.change(
+            changed = connections.change(
                 connection,
                 actor_of(request),
                 name=form.cleaned_data["name"] or None,
                 config=form.patch() if form.config_field_names() else None,
                 expected_revision=form.cleaned_data["revision"],
             )
-        return None
+        return changed
 
     def _form_page(
         self, request: HttpRequest, form: ConfigForm, *, title: str, settings: tuple[str, ...], **context: Any
     ) -> HttpResponse:
-        fieldsets = [(None, {"fields": settings}), ("Configuration", {"fields": form.config_field_names()})]
-        shown = [(heading, options) for heading, options in fieldsets if options["fields"]]
+        fieldsets = [(None, settings), ("Configuration", form.config_field_names())]
+        shown = [(heading, {"fields": names}) for heading, names in fieldsets if names]
         return self.render(
             request,
             "admin/connectors/erpconnection/form.html",
@@ -355,4 +357,3 @@ def _say(request: HttpRequest, connection: ERPConnection, report: ConnectionTest
         return
     failed = next(step for step in report.result["steps"] if step["status"] == "failed")
     messages.error(request, f"{connection.name}: {failed['name']} failed. {failed['detail']} {failed['hint']}")
-

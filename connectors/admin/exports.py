@@ -285,4 +285,3 @@ def _load(export: ERPExport) -> tuple[Document | None, str]:
 def _beyond_text(error: dict[str, Any] | None) -> dict[str, Any]:
     """Return what an error says besides its message and hint."""
     return _present({name: value for name, value in (error or {}).items() if name not in ("message", "hint")})
-
