@@ -33,6 +33,7 @@ NOBODY: Final[frozenset[Role]] = frozenset()
 """Only superusers."""
 
 admin.site.site_header = "ERP Connector"
+admin.site.enable_nav_sidebar = False  # the lists need its room
 admin.site.site_title = "ERP Connector"
 admin.site.index_title = "Overview"
 admin.site.site_url = None
