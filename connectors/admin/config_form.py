@@ -182,6 +182,10 @@ class _SecretField(forms.CharField):
         return text.replace("\r\n", "\n") if isinstance(text, str) else text
 
 
+def _limits(shape: Mapping[str, Any]) -> dict[str, Any]:
+    return {"min_value": shape.get("minimum"), "max_value": shape.get("maximum")}
+
+
 def _title(name: str, shape: Mapping[str, Any]) -> str:
     return str(shape.get("title") or name)
 

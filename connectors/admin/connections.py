@@ -285,8 +285,8 @@ class ConnectionAdmin(OrganizationScopedAdmin):
                 objects=[other] if other else [],
                 consequences=[
                     "New orders go through this connection from now on.",
-                    "The other one is disabled; its orders that were never tried go through this one.",
-                    "Orders that may have arrived through the other one wait until it is active again.",
+                    "The other one is disabled; its waiting orders go through this one.",
+                    "Orders that may have arrived through the other one become unconfirmed: you decide.",
                 ],
                 original=connection,
             )
@@ -304,7 +304,7 @@ class ConnectionAdmin(OrganizationScopedAdmin):
                 button="Disable",
                 consequences=[
                     "New orders are refused until a connection is active.",
-                    "Its pending orders wait; those never tried go through the connection that is activated next.",
+                    "Its waiting orders go through the connection that is activated next.",
                 ],
                 original=connection,
             )
