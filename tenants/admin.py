@@ -313,16 +313,24 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: BaseFormSet[Any], change: bool) -> None:
         """Save the members and write each change into the audit trail."""
         with transaction.atomic():
-            before = {member.pk: member.role for member in Membership.objects.of(form.instance)}
+            members = Membership.objects.of(form.instance).select_related("user", "org")
+            before = {member.pk: member for member in members}
             formset.save()  # type: ignore[attr-defined]  # a model formset
-            new, changed, gone = formset.new_objects, formset.changed_objects, formset.deleted_objects  # type: ignore[attr-defined]
-            for member in new:
-                _note_member(request, "membership.created", member, role=member.role)
-            for member, _ in changed:
-                roles = {"from": before.get(member.pk), "to": member.role}
-                _note_member(request, "membership.changed", member, role=roles)
-            for member in gone:
-                _note_member(request, "membership.deleted", member, role=before.get(member.pk))
+            after = {member.pk: member for member in members.all()}
+            for pk in after.keys() - before.keys():
+                _note_member(request, "membership.created", after[pk], role=after[pk].role)
+            for pk in before.keys() - after.keys():
+                _note_member(request, "membership.deleted", before[pk], role=before[pk].role)
+            for pk in after.keys() & before.keys():
+                _note_change(request, before[pk], after[pk])
+
+
+def _note_change(request: HttpRequest, before: Membership, after: Membership) -> None:
+    if before.user_id != after.user_id:  # only a superuser can do that; it is one leaving and one joining
+        _note_member(request, "membership.deleted", before, role=before.role)
+        _note_member(request, "membership.created", after, role=after.role)
+    elif before.role != after.role:
+        _note_member(request, "membership.changed", after, role={"from": before.role, "to": after.role})
 
 
 def _note_member(request: HttpRequest, action: str, member: Membership, **details: Any) -> None:

@@ -1,43 +1,64 @@
 """People who sign in, and what they find."""
 
+from __future__ import annotations
+
+from itertools import count
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import reverse
 
 from connectors.services import connections, delivery, exports
 from connectors.testing import sample_orders
-from tenants.models import Membership
+from tenants.models import Membership, Role
 
 SECRET = "c4n4ry-s3cret"
 
 
 @pytest.fixture
-def sign_in(db):
-    """Return a function that signs a person in: a superuser, or a member of staff with these roles."""
+def person(db):
+    """Return a function that makes a member of staff, with a role in an organisation if given."""
+    numbers = count(1)
 
-    def sign_in(name="root", **roles):
-        person = User.objects.create_user(name, password="pw", is_staff=True, is_superuser=name == "root")
-        return client_of(person, roles)
+    def person(org=None, role=None, **about):
+        user = User.objects.create_user(f"person-{next(numbers)}", is_staff=True, **about)
+        if org:
+            Membership.objects.create(user=user, org=org, role=role)
+        return user
 
-    def client_of(person, roles):
-        for org, role in roles.values():
-            Membership.objects.create(user=person, org=org, role=role)
+    return person
+
+
+@pytest.fixture
+def sign_in():
+    """Return a function that gives a person a browser."""
+
+    def sign_in(user):
         client = Client()
-        client.force_login(person)
+        client.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
         return client
 
     return sign_in
 
 
 @pytest.fixture
-def root(sign_in):
-    return sign_in()
+def superuser(person, sign_in):
+    return sign_in(person(is_superuser=True))
+
+
+@pytest.fixture
+def integrator(person, sign_in, acme):
+    return sign_in(person(acme, Role.INTEGRATOR))
 
 
 @pytest.fixture
 def mock(acme, actor):
     return connections.create(acme, actor, connector_type="MOCK", config={"account": "demo", "api_key": SECRET})
+
+
+@pytest.fixture
+def foreign(globex, actor):
+    return connections.create(globex, actor, connector_type="MOCK", config={"api_key": SECRET}, name="Globex ERP")
 
 
 @pytest.fixture
@@ -55,11 +76,3 @@ def sent(mock, submit):
     export.refresh_from_db()
     assert export.status == "SENT"
     return export
-
-
-def url(name, row=None):
-    return reverse(f"admin:{name}", args=[row.pk] if row else None)
-
-
-def text(response):
-    return response.content.decode()
