@@ -182,9 +182,9 @@ class TestApiKeys:
 
         administrator.post(
             at("apikey", "change", key.pk),
-            {"name": "new", "role": Role.ADMIN, "org": other.pk, "secret_sha256": "0" * 64, "expires_at_0": "2030-01-02",
-             "expires_at_1": "03:04:05"},
-        )  # fmt: skip
+            {"name": "new", "expires_at_0": "2030-01-02", "expires_at_1": "03:04:05"}
+            | {"role": Role.ADMIN, "org": other.pk, "secret_sha256": "0" * 64},
+        )
 
         key.refresh_from_db()
         assert (key.name, key.role, key.org, key.secret_sha256) == ("new", Role.OPS, acme, before)

@@ -72,17 +72,17 @@ VERBS = [
 @pytest.mark.parametrize("role", Role)
 class TestOwnOrganization:
     @pytest.mark.parametrize(("model", "page", "allowed"), PAGES)
-    def test_a_page_opens_for_its_roles_only(self, person, browser_of, acme, own, role, model, page, allowed):
-        answer = browser_of(person(acme, role)).get(at(model, page, own[model].pk))
+    def test_a_page_opens_for_its_roles_only(self, person, sign_in, acme, own, role, model, page, allowed):
+        answer = sign_in(person(acme, role)).get(at(model, page, own[model].pk))
 
         # A row that the role may not see at all does not exist for it.
         assert answer.status_code == OK if role in allowed else answer.status_code in (FORBIDDEN, NOT_FOUND)
 
     @pytest.mark.parametrize(("model", "verb", "allowed"), VERBS)
-    def test_a_verb_obeys_its_roles_only(self, person, browser_of, acme, own, role, model, verb, allowed):
+    def test_a_verb_obeys_its_roles_only(self, person, sign_in, acme, own, role, model, verb, allowed):
         before = AuditEvent.objects.count()
 
-        answer = browser_of(person(acme, role)).post(at(model, verb, own[model].pk))
+        answer = sign_in(person(acme, role)).post(at(model, verb, own[model].pk))
 
         if role in allowed:
             assert answer.status_code in (OK, REDIRECT)
@@ -91,11 +91,11 @@ class TestOwnOrganization:
             assert AuditEvent.objects.count() == before
 
     @pytest.mark.parametrize("model", OURS)
-    def test_a_list_shows_own_rows_only(self, person, browser_of, acme, own, others, role, model):
+    def test_a_list_shows_own_rows_only(self, person, sign_in, acme, own, others, role, model):
         name = model._meta.model_name
         allowed = next(roles for page_model, _, roles in PAGES if page_model == name)
 
-        answer = browser_of(person(acme, role)).get(at(name, "changelist"))
+        answer = sign_in(person(acme, role)).get(at(name, "changelist"))
 
         if role not in allowed:
             assert answer.status_code == FORBIDDEN
@@ -109,8 +109,8 @@ class TestOwnOrganization:
 @pytest.mark.parametrize("role", Role)
 class TestAnotherOrganization:
     @pytest.mark.parametrize(("model", "page"), [page[:2] for page in PAGES])
-    def test_its_rows_do_not_exist(self, person, browser_of, acme, own, others, role, model, page):
-        client = browser_of(person(acme, role))
+    def test_its_rows_do_not_exist(self, person, sign_in, acme, own, others, role, model, page):
+        client = sign_in(person(acme, role))
 
         answer = client.get(at(model, page, others[model].pk))
 
@@ -121,10 +121,10 @@ class TestAnotherOrganization:
             assert answer.status_code == NOT_FOUND
 
     @pytest.mark.parametrize(("model", "verb"), [verb[:2] for verb in VERBS])
-    def test_nothing_can_be_done_to_it(self, person, browser_of, acme, others, role, model, verb):
+    def test_nothing_can_be_done_to_it(self, person, sign_in, acme, others, role, model, verb):
         before = AuditEvent.objects.count()
 
-        answer = browser_of(person(acme, role)).post(at(model, verb, others[model].pk), {"confirmed": "yes"})
+        answer = sign_in(person(acme, role)).post(at(model, verb, others[model].pk), {"confirmed": "yes"})
 
         assert answer.status_code == NOT_FOUND
         assert AuditEvent.objects.count() == before
@@ -142,22 +142,22 @@ class TestForgedRequests:
             ("apikey", "revoke_selected"),
         ],
     )
-    def test_a_bulk_action_leaves_foreign_rows_alone(self, person, browser_of, acme, own, others, model, action):
+    def test_a_bulk_action_leaves_foreign_rows_alone(self, person, sign_in, acme, own, others, model, action):
         before = AuditEvent.objects.count()
 
-        browser_of(person(acme, Role.ADMIN)).post(
+        sign_in(person(acme, Role.ADMIN)).post(
             at(model, "changelist"), {"action": action, "_selected_action": others[model].pk, "confirmed": "yes"}
         )
 
         assert AuditEvent.objects.count() == before
 
-    def test_a_role_counts_only_where_it_is_held(self, person, browser_of, acme, globex, own, others):
+    def test_a_role_counts_only_where_it_is_held(self, person, sign_in, acme, globex, own, others):
         """A viewer of acme who administers globex cancels there and not here."""
         user = person(acme, Role.VIEWER)
         Membership.objects.create(user=user, org=globex, role=Role.ADMIN)
         selected = [own["erpexport"].pk, others["erpexport"].pk]
 
-        browser_of(user).post(
+        sign_in(user).post(
             at("erpexport", "changelist"),
             {"action": "cancel_selected", "_selected_action": selected, "confirmed": "yes"},
         )
@@ -174,15 +174,15 @@ class TestForgedRequests:
         assert answer.status_code == NOT_FOUND
         assert not ERPConnection.objects.exists()
 
-    def test_a_key_is_not_issued_for_another_organization(self, person, browser_of, acme, globex):
-        answer = browser_of(person(acme, Role.ADMIN)).post(
+    def test_a_key_is_not_issued_for_another_organization(self, person, sign_in, acme, globex):
+        answer = sign_in(person(acme, Role.ADMIN)).post(
             at("apikey", "add"), {"org": globex.pk, "name": "mine", "role": Role.ADMIN}
         )
 
         assert answer.context["errors"]
         assert not ApiKey.objects.exists()
 
-    def test_a_member_of_another_organization_is_not_changed(self, person, browser_of, acme, globex):
+    def test_a_member_of_another_organization_is_not_changed(self, person, sign_in, acme, globex):
         foreign = Membership.objects.create(user=person(), org=globex, role=Role.VIEWER)
         form = {
             "name": acme.name,
@@ -193,7 +193,7 @@ class TestForgedRequests:
             "memberships-0-role": Role.ADMIN,
         }
 
-        browser_of(person(acme, Role.ADMIN)).post(at("organization", "change", acme.pk), form)
+        sign_in(person(acme, Role.ADMIN)).post(at("organization", "change", acme.pk), form)
 
         foreign.refresh_from_db()
         assert (foreign.org, foreign.role) == (globex, Role.VIEWER)
@@ -202,8 +202,8 @@ class TestForgedRequests:
 @pytest.mark.parametrize(
     ("model", "verb"), [verb[:2] for verb in VERBS if verb[1] != "delete"], ids=lambda value: str(value)
 )
-def test_a_verb_does_not_answer_a_get(root, own, model, verb):
-    assert root.get(at(model, verb, own[model].pk)).status_code == HTTPStatus.METHOD_NOT_ALLOWED
+def test_a_verb_does_not_answer_a_get(superuser, own, model, verb):
+    assert superuser.get(at(model, verb, own[model].pk)).status_code == HTTPStatus.METHOD_NOT_ALLOWED
 
 
 def test_a_post_without_a_csrf_token_is_refused(person, acme, mock):
@@ -214,29 +214,29 @@ def test_a_post_without_a_csrf_token_is_refused(person, acme, mock):
     assert not ConnectionTest.objects.exists()
 
 
-def test_staff_without_a_membership_sees_nothing_of_ours(person, browser_of, own):
-    client = browser_of(person())
+def test_staff_without_a_membership_sees_nothing_of_ours(person, sign_in, own):
+    client = sign_in(person())
 
     for model in OURS:
         assert client.get(at(model._meta.model_name, "changelist")).status_code == FORBIDDEN
 
 
-def test_whoever_is_no_staff_is_sent_to_the_login(person, browser_of, acme, mock):
+def test_whoever_is_no_staff_is_sent_to_the_login(person, sign_in, acme, mock):
     user = person(acme, Role.ADMIN)
     user.is_staff = False
     user.save()
 
-    answer = browser_of(user).post(at("erpconnection", "test", mock.pk))
+    answer = sign_in(user).post(at("erpconnection", "test", mock.pk))
 
     assert answer.url.startswith(reverse("admin:login"))
     assert not ConnectionTest.objects.exists()
 
 
-def test_only_a_superuser_sees_master_keys(person, browser_of, root, acme):
+def test_only_a_superuser_sees_master_keys(person, sign_in, superuser, acme):
     EncryptionKey.objects.create(key_id="ab" * 32, state="ACTIVE")
 
-    assert root.get(at("encryptionkey", "changelist")).status_code == OK
-    answer = browser_of(person(acme, Role.ADMIN)).get(at("encryptionkey", "changelist"))
+    assert superuser.get(at("encryptionkey", "changelist")).status_code == OK
+    answer = sign_in(person(acme, Role.ADMIN)).get(at("encryptionkey", "changelist"))
     assert answer.status_code == FORBIDDEN
 
 
@@ -247,26 +247,26 @@ class TestEveryPage:
     def _rows(self, own):
         EncryptionKey.objects.create(key_id="ab" * 32, state="ACTIVE")
 
-    def test_the_overview_and_the_apps_open(self, root):
-        assert root.get(reverse("admin:index")).status_code == OK
+    def test_the_overview_and_the_apps_open(self, superuser):
+        assert superuser.get(reverse("admin:index")).status_code == OK
         for label in ("connectors", "tenants"):
-            assert root.get(reverse("admin:app_list", args=[label])).status_code == OK
+            assert superuser.get(reverse("admin:app_list", args=[label])).status_code == OK
 
     @pytest.mark.parametrize("model", admin.site._registry, ids=lambda model: model._meta.label)
-    def test_list_add_change_and_history(self, root, model):
+    def test_list_add_change_and_history(self, superuser, model):
         prefix = f"admin:{model._meta.app_label}_{model._meta.model_name}"
-        add = root.get(reverse(f"{prefix}_add"))
+        add = superuser.get(reverse(f"{prefix}_add"))
 
-        assert root.get(reverse(f"{prefix}_changelist")).status_code == OK
+        assert superuser.get(reverse(f"{prefix}_changelist")).status_code == OK
         assert add.status_code in (OK, FORBIDDEN)
         for row in model._default_manager.all()[:1]:
-            assert root.get(reverse(f"{prefix}_change", args=[row.pk])).status_code == OK
-            assert root.get(reverse(f"{prefix}_history", args=[row.pk])).status_code in (OK, REDIRECT)
+            assert superuser.get(reverse(f"{prefix}_change", args=[row.pk])).status_code == OK
+            assert superuser.get(reverse(f"{prefix}_history", args=[row.pk])).status_code in (OK, REDIRECT)
 
     @pytest.mark.parametrize("model", ["auditevent", "connectiontest", "erpexport", "encryptionkey"])
-    def test_history_is_not_written_by_hand(self, root, own, model):
+    def test_history_is_not_written_by_hand(self, superuser, own, model):
         row = own.get(model) or EncryptionKey.objects.get()
 
-        assert root.get(at(model, "add")).status_code == FORBIDDEN
-        assert root.post(at(model, "delete", row.pk), {"post": "yes"}).status_code == FORBIDDEN
-        assert root.post(at(model, "change", row.pk), {"org": ""}).status_code in (OK, FORBIDDEN)
+        assert superuser.get(at(model, "add")).status_code == FORBIDDEN
+        assert superuser.post(at(model, "delete", row.pk), {"post": "yes"}).status_code == FORBIDDEN
+        assert superuser.post(at(model, "change", row.pk), {"org": ""}).status_code in (OK, FORBIDDEN)
