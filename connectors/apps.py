@@ -7,7 +7,7 @@ class ConnectorsConfig(AppConfig):
     """Connections, exports and everything they need."""
 
     name = "connectors"
-    verbose_name = "ERP connections"
+    verbose_name = "Connections and exports"
 
     def ready(self) -> None:
         """Register the built-in adapters, then those of installed packages, then the system checks."""

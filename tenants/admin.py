@@ -93,6 +93,14 @@ def badge(kind: str, text: object) -> SafeString:
     )
 
 
+class OrganizationFilter(admin.RelatedOnlyFieldListFilter):
+    """Narrows a list down to one of the organisations that occur in it."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "organisation"
+
+
 class OrganizationScopedAdmin(admin.ModelAdmin):
     """Shows each person only the rows of their organisations, and asks their role there before anything is done."""
 
@@ -110,6 +118,11 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
         if request.user.is_superuser:
             return rows
         return rows.filter(**{f"{self.org_field}__in": organizations_of(request, self.may_view)})
+
+    @admin.display(description="organisation", ordering="org")
+    def organization(self, obj: Any) -> str:
+        """Return the name of the organisation a row belongs to."""
+        return str(obj.org)
 
     def org_id_of(self, obj: Any) -> UUID:
         """Return the key of the organisation a row belongs to."""
@@ -215,6 +228,13 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
             original=original,
             back=self.url("change", original.pk) if original else self.url("changelist"),
         )
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Show the page, with a link to the audit trail for those who may read it."""
+        has_trail = self.model is not AuditEvent and has_role(request, CONFIGURE)
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), "has_trail": has_trail})
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -354,8 +374,8 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
     """API keys: shown once when they are issued, revoked but never deleted."""
 
     may_view = may_add = may_change = ADMINISTER
-    list_display = ("name", "shown_id", "org", "role", "state", "created_at", "expires_at", "last_used_at")
-    list_filter = ("role", ("org", admin.RelatedOnlyFieldListFilter))
+    list_display = ("name", "shown_id", "organization", "role", "state", "created_at", "expires_at", "last_used_at")
+    list_filter = ("role", ("org", OrganizationFilter))
     list_select_related = ("org",)
     search_fields = ("name", "id")
     actions = ("revoke_selected",)
@@ -377,18 +397,28 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
         """Return what is asked for a new key, or shown of an existing one."""
         if obj is None:
             return ("org", "name", "role", "expires_at")
-        return ("name", "expires_at", "shown_id", "org", "role", "state", "created_at", "last_used_at", "revoked_at")
+        return (
+            "name",
+            "expires_at",
+            "shown_id",
+            "organization",
+            "role",
+            "state",
+            "created_at",
+            "last_used_at",
+            "revoked_at",
+        )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Fix everything but the name and the expiry once the key is issued."""
         if obj is None:
             return ()
-        return ("shown_id", "org", "role", "state", "created_at", "last_used_at", "revoked_at")
+        return ("shown_id", "organization", "role", "state", "created_at", "last_used_at", "revoked_at")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer only the organisations this person administers."""
         if db_field.name == "org":
-            kwargs["queryset"] = organizations_of(request, ADMINISTER)
+            kwargs |= {"queryset": organizations_of(request, ADMINISTER), "label": "Organisation"}
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -467,8 +497,8 @@ class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what, when and from where."""
 
     may_view = CONFIGURE
-    list_display = ("created_at", "actor_label", "action", "target_type", "target_id", "org", "address")
-    list_filter = ("actor_kind", "action", "target_type", ("org", admin.RelatedOnlyFieldListFilter))
+    list_display = ("created_at", "actor_label", "action", "target_type", "target_id", "organization", "address")
+    list_filter = ("actor_kind", "action", "target_type", ("org", OrganizationFilter))
     list_select_related = ("org",)
     search_fields = ("actor_label", "action", "target_id", "request_id")
     date_hierarchy = "created_at"

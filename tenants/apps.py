@@ -7,4 +7,4 @@ class TenantsConfig(AppConfig):
     """Organisations, members, API keys and the audit trail."""
 
     name = "tenants"
-    verbose_name = "Organisations"
+    verbose_name = "Organisations and access"

@@ -22,7 +22,7 @@ from connectors.models import ConnectionStatus, ConnectionTest, ERPConnection, H
 from connectors.registry import registry
 from connectors.services import connections
 from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, Refused
-from tenants.admin import OrganizationScopedAdmin, actor_of, badge, organizations_of
+from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, badge, organizations_of
 from tenants.models import Organization
 from tenants.permissions import CONFIGURE
 
@@ -52,7 +52,7 @@ class ChooseForm(forms.Form):
         if len(organizations) == 1:
             self.fields["org"].initial = organizations[0].pk
         self.fields["connector_type"].choices = [  # type: ignore[attr-defined]
-            (name, format_html("<strong>{}</strong> {} <code>{}</code>", title, registry.get(name).summary, name))
+            (name, format_html("<strong>{}</strong> <code>{}</code><br>{}", title, name, registry.get(name).summary))
             for name, title in registry.choices()
         ]
 
@@ -87,8 +87,8 @@ class ConnectionAdmin(OrganizationScopedAdmin):
     """Everything about a connection happens through `services.connections`."""
 
     may_view = may_add = may_change = may_delete = CONFIGURE
-    list_display = ("name", "org", "connector", "status_shown", "health_shown", "last_test_at")
-    list_filter = ("status", "health", "connector_type", ("org", admin.RelatedOnlyFieldListFilter))
+    list_display = ("name", "organization", "connector", "status_shown", "health_shown", "last_test_at")
+    list_filter = ("status", "health", "connector_type", ("org", OrganizationFilter))
     list_select_related = ("org",)
     search_fields = ("name", "org__name", "org__slug")
     actions = ("test_selected",)

@@ -10,8 +10,10 @@ from typing import Any, Final
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils.formats import date_format
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from connectors.exceptions import DocumentError
 from connectors.models import ERPExport, ExportAttempt, ExportStatus, Outcome
@@ -19,7 +21,7 @@ from connectors.results import Document
 from connectors.services import documents, exports
 from connectors.services.errors import Refused
 from tenants.actors import Actor
-from tenants.admin import OrganizationScopedAdmin, actor_of, badge, has_role, organizations_of
+from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, badge, has_role, organizations_of
 from tenants.permissions import ALL, CONFIGURE, OPERATE
 
 _SHOWN_LINES: Final = 200
@@ -84,7 +86,7 @@ def timeline(export: ERPExport) -> Iterator[Moment]:
 def _attempted(attempt: ExportAttempt) -> Moment:
     facts = {f"receipt: {name}": value for name, value in (attempt.receipt or {}).items()}
     if attempt.next_attempt_at:
-        facts["next attempt"] = attempt.next_attempt_at
+        facts["next attempt"] = date_format(localtime(attempt.next_attempt_at), "Y-m-d H:i:s")
     return Moment(
         at=attempt.started_at,
         badge=badge(_OUTCOME_KIND[Outcome(attempt.outcome)], attempt.get_outcome_display()),
@@ -109,11 +111,19 @@ class ExportAdmin(OrganizationScopedAdmin):
     """Every order and where it is."""
 
     may_view = ALL
-    list_display = ("order_id", "status_shown", "org", "connection", "attempts", "next_attempt_at", "created_at")
+    list_display = (
+        "order_id",
+        "status_shown",
+        "organization",
+        "connection",
+        "attempts",
+        "next_attempt_at",
+        "created_at",
+    )
     list_filter = (
         "status",
         ("connection", admin.RelatedOnlyFieldListFilter),
-        ("org", admin.RelatedOnlyFieldListFilter),
+        ("org", OrganizationFilter),
         "created_at",
     )
     list_select_related = ("org", "connection")
@@ -283,5 +293,5 @@ def _load(export: ERPExport) -> tuple[Document | None, str]:
 
 
 def _beyond_text(error: dict[str, Any] | None) -> dict[str, Any]:
-    """Return what an error says besides its message and hint."""
-    return _present({name: value for name, value in (error or {}).items() if name not in ("message", "hint")})
+    """Return what an error says besides its code, message and hint."""
+    return _present({name: value for name, value in (error or {}).items() if name not in ("code", "message", "hint")})

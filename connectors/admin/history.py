@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.safestring import SafeString
 
 from connectors.models import ConnectionTest
-from tenants.admin import OrganizationScopedAdmin, badge
+from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, badge
 from tenants.permissions import CONFIGURE
 
 
@@ -23,12 +23,12 @@ class ConnectionTestAdmin(OrganizationScopedAdmin):
     """Every test that was run, with its steps."""
 
     may_view = CONFIGURE
-    list_display = ("started_at", "connection", "org", "outcome", "latency", "revision", "actor_label")
+    list_display = ("started_at", "connection", "organization", "outcome", "latency", "revision", "actor_label")
     list_filter = (
         "success",
         "code",
         ("connection", admin.RelatedOnlyFieldListFilter),
-        ("org", admin.RelatedOnlyFieldListFilter),
+        ("org", OrganizationFilter),
     )
     list_select_related = ("connection", "org")
     date_hierarchy = "started_at"

@@ -237,3 +237,12 @@ def test_the_history_of_a_row_is_its_audit_trail(administrator: Client, acme: Or
     answer = administrator.get(at("organization", "history", acme.pk), follow=True)
 
     assert [event.action for event in answer.context["cl"].result_list] == ["organization.changed"]
+
+
+def test_the_trail_is_offered_to_those_who_may_read_it(administrator: Client, acme: Organization) -> None:
+    viewer = User.objects.create_user("vi", is_staff=True)
+    Membership.objects.create(user=viewer, org=acme, role=Role.VIEWER)
+    page, trail = at("organization", "change", acme.pk), at("organization", "history", acme.pk)
+
+    assert trail in administrator.get(page).content.decode()
+    assert trail not in browser_of(viewer).get(page).content.decode()

@@ -171,7 +171,7 @@ def test_several_rows_are_tested_together(page: Page, mock: ERPConnection, forei
     page.goto(at("erpconnection", "changelist"))
     page.locator("#action-toggle").check()
     page.get_by_role("combobox", name="Action").select_option("test_selected")
-    page.get_by_role("button", name="Run the selected action").click()
+    page.get_by_role("button", name="Go").click()
 
     expect(page.locator(".messagelist li")).to_have_count(2)
     assert (mock.tests.count(), foreign.tests.count()) == (1, 1)
@@ -198,7 +198,7 @@ def test_an_export_tells_its_story_and_shows_its_document(page: Page, acme, acto
 
 def test_an_api_key_is_shown_once(page: Page) -> None:
     page.goto(at("apikey", "add"))
-    page.get_by_label("Org").select_option(label="Acme GmbH")
+    page.get_by_label("Organisation").select_option(label="Acme GmbH")
     page.get_by_label("Name").fill("shop")
     page.get_by_label("Role").select_option("OPS")
     page.get_by_role("button", name="Save", exact=True).click()
@@ -220,6 +220,8 @@ def test_no_page_is_wider_than_the_screen_or_asks_elsewhere(
     page.set_viewport_size(size)
 
     for address in (
+        at("erpconnection", "changelist"),
+        at("erpexport", "changelist"),
         at("erpconnection", "change", mock.pk),
         at("erpconnection", "add"),
         f"{at('erpconnection', 'add')}?org={acme.pk}&connector_type=DROPZONE_JSON_V1",
