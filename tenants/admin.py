@@ -120,9 +120,10 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
         return rows.filter(**{f"{self.org_field}__in": organizations_of(request, self.may_view)})
 
     @admin.display(description="organisation", ordering="org")
-    def organization(self, obj: Any) -> str:
-        """Return the name of the organisation a row belongs to."""
-        return str(obj.org)
+    def organization(self, obj: Any) -> Organization | None:
+        """Return the organisation a row belongs to."""
+        org: Organization | None = obj.org
+        return org
 
     def org_id_of(self, obj: Any) -> UUID:
         """Return the key of the organisation a row belongs to."""
