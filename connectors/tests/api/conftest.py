@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from connectors.adapters.mock import MockConnector
+from connectors.tests.peers.fixtures import faulty_sftp, inbox, openssh, small_disk  # noqa: F401  # fixtures
 from tenants.models import ApiKey, Role
 
 ROOT = "/api/v1"
