@@ -24,6 +24,7 @@ class Code(StrEnum):
     TLS_FAILURE = "TLS_FAILURE"
     HOST_KEY_UNKNOWN = "HOST_KEY_UNKNOWN"
     HOST_KEY_MISMATCH = "HOST_KEY_MISMATCH"
+    IDENTITY_CHANGED = "IDENTITY_CHANGED"
     # What the far end lets us do
     AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
@@ -31,6 +32,9 @@ class Code(StrEnum):
     NO_SPACE = "NO_SPACE"
     REMOTE_ERROR = "REMOTE_ERROR"
     RATE_LIMITED = "RATE_LIMITED"
+    # What becomes of a test
+    TEST_CANCELLED = "TEST_CANCELLED"
+    TEST_INTERRUPTED = "TEST_INTERRUPTED"
     # What becomes of an order
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     WORKER_LOST = "WORKER_LOST"
@@ -88,6 +92,10 @@ CATALOGUE: Final[dict[Code, Text]] = {
         message="The server shows the host key {fingerprint} ({key_type}), but {pinned} is pinned.",
         hint="Somebody may stand in between. Ask your partner whether the key was changed before you pin the new one.",
     ),
+    Code.IDENTITY_CHANGED: Text(
+        message="The far end's {what} is {shown_identity} now; it was {pinned_identity} when it was activated.",
+        hint="Find out whether you still reach the right system. If the change is meant, accept the new identity.",
+    ),
     Code.AUTHENTICATION_FAILED: Text(
         message="The far end refused the credentials of {username}.",
         hint="Check the user name and enter the password or key again; deliveries wait until a test succeeds.",
@@ -111,6 +119,14 @@ CATALOGUE: Final[dict[Code, Text]] = {
     Code.RATE_LIMITED: Text(
         message="The far end asks us to slow down.",
         hint="Nothing to do: it is tried again when the far end allows.",
+    ),
+    Code.TEST_CANCELLED: Text(
+        message="The test was cancelled.",
+        hint="Start it again when you want to know the rest.",
+    ),
+    Code.TEST_INTERRUPTED: Text(
+        message="The test did not come to its end.",
+        hint="The worker was stopped, or the far end was too slow; start the test again.",
     ),
     Code.OUTCOME_UNKNOWN: Text(
         message="The connection broke before the far end confirmed the order.",
@@ -170,6 +186,9 @@ _UNNAMED: Final[dict[str, str]] = {
     "fingerprint": "(unreadable)",
     "key_type": "unknown type",
     "pinned": "another one",
+    "what": "identity",
+    "shown_identity": "another one",
+    "pinned_identity": "known",
     "username": "this account",
     "path": "The path",
     "feature": "a part of this order",

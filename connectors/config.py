@@ -10,7 +10,9 @@ A configuration is flat. Each field is of one of three kinds:
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, ClassVar, Final, NoReturn, Self, get_args
 
 from pydantic import SecretStr, field_validator
@@ -31,6 +33,17 @@ class _Inert:
 
 INERT: Final = _Inert()
 """Marks a field that does not decide where a secret is sent: `timeout_s: Annotated[int, INERT] = 10`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expiry:
+    """The day on which one credential stops working."""
+
+    field: str
+    """The field of the configuration that holds it."""
+    kind: str
+    """What it is, in words for people, such as "SSH certificate"."""
+    expires_at: datetime
 
 
 class Secret(SecretStr):
@@ -63,6 +76,18 @@ class ConnectorConfig(StrictModel):
         if info.field_name in cls.secret_fields() and isinstance(text, str) and _MASK.fullmatch(text):
             raise PydanticCustomError("masked", "is a placeholder; leave the field out to keep the stored secret")
         return value
+
+    # Hooks: a subclass says more where there is more to say.
+
+    def endpoint(self) -> str:
+        """Return whom this configuration talks to, such as `host:port`; tests are rationed for each."""
+        return ""
+
+    def expiries(self) -> Iterable[Expiry]:
+        """Return the credentials whose last day can be read from them, such as certificates."""
+        return ()
+
+    # Subclasses should not need to override.
 
     @classmethod
     def secret_fields(cls) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from uuid import UUID
 
 from connectors.codes import Code, describe
 from connectors.config import ConnectorConfig
-from connectors.exceptions import ConnectorError, UnsupportedFeature
+from connectors.exceptions import AuthenticationFailed, ConnectorError, UnsupportedFeature
 from connectors.network import Dialer
 from connectors.order import Order
 from connectors.results import (
@@ -73,15 +73,22 @@ class StepNote:
 class StepRecorder:
     """Writes down the named steps of one test or one attempt, in order, with their latencies."""
 
-    def __init__(self, clock: Clock | None = None, on_step: Callable[[TestStep], None] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        on_step: Callable[[TestStep], None] | None = None,
+        is_cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
         """Start an empty record.
 
         Args:
             clock: what latencies are measured with.
             on_step: called with each step as it ends.
+            is_cancelled: asked before each step; once it says yes, the step fails as TEST_CANCELLED.
         """
         self._clock = clock or SystemClock()
         self._on_step = on_step
+        self._is_cancelled = is_cancelled
         self._started = self._clock.monotonic()
         self._steps: list[TestStep] = []
 
@@ -95,9 +102,11 @@ class StepRecorder:
         """Run the body as one step; a ConnectorError ends it as failed and goes on its way."""
         note, started = StepNote(), self._clock.monotonic()
         try:
+            if self._is_cancelled():
+                raise ConnectorError(Code.TEST_CANCELLED)
             yield note
         except ConnectorError as error:
-            self._end(name, StepStatus.FAILED, started, error.message, error.code, error.hint)
+            self._end(name, StepStatus.FAILED, started, error.message, error.code, error.hint, error.params)
             raise
         except Exception:
             text = describe(Code.INTERNAL_ERROR)
@@ -107,7 +116,11 @@ class StepRecorder:
             self._end(name, StepStatus.PASSED, started, note.detail)
         else:
             text = describe(note.warning, **note.params)
-            self._end(name, StepStatus.WARNING, started, text.message, note.warning, text.hint)
+            self._end(name, StepStatus.WARNING, started, text.message, note.warning, text.hint, note.params)
+
+    def skip(self, name: str, reason: str) -> None:
+        """Write down that a step is left out on purpose."""
+        self._record(TestStep(name=name, status=StepStatus.SKIPPED, detail=reason))
 
     @contextmanager
     def plan(self, *names: str) -> Iterator[None]:
@@ -130,10 +143,26 @@ class StepRecorder:
         return TestResult(steps=self.steps, latency_ms=latency_ms, not_proven=not_proven, identity=identity)
 
     def _end(
-        self, name: str, status: StepStatus, started: float, detail: str, code: Code | None = None, hint: str = ""
+        self,
+        name: str,
+        status: StepStatus,
+        started: float,
+        detail: str,
+        code: Code | None = None,
+        hint: str = "",
+        params: Mapping[str, Any] | None = None,
     ) -> None:
-        latency_ms = round((self._clock.monotonic() - started) * 1000)
-        self._record(TestStep(name=name, status=status, latency_ms=latency_ms, detail=detail, code=code, hint=hint))
+        self._record(
+            TestStep(
+                name=name,
+                status=status,
+                latency_ms=round((self._clock.monotonic() - started) * 1000),
+                detail=detail,
+                code=code,
+                hint=hint,
+                params=dict(params or {}),
+            )
+        )
 
     def _record(self, step: TestStep) -> None:
         self._steps.append(step)
@@ -153,11 +182,31 @@ class Context:
     """The folder below which a filesystem connection must stay; None forbids filesystem connections."""
     clock: Clock = field(default_factory=SystemClock)
     steps: StepRecorder = field(default_factory=StepRecorder)
+    may_write: bool = True
+    """False for a scheduled check: nothing is written at the far end, not even for a moment."""
+    pinned_identity: RemoteIdentity | None = None
+    """Who the far end was when the connection was activated; None when it was never asked."""
 
     @property
     def remaining_s(self) -> float:
         """Seconds until the deadline, never negative."""
         return max(0.0, self.deadline - self.clock.monotonic())
+
+    def recognise(self, identity: RemoteIdentity) -> None:
+        """Compare who the far end says it is with who it was when the connection was activated.
+
+        Raises:
+            AuthenticationFailed: IDENTITY_CHANGED; nothing may be sent until a person accepts the new identity.
+        """
+        if self.pinned_identity is None:
+            return
+        for name in identity.changed_from(self.pinned_identity):
+            raise AuthenticationFailed(
+                Code.IDENTITY_CHANGED,
+                what=name,
+                pinned_identity=getattr(self.pinned_identity, name),
+                shown_identity=getattr(identity, name),
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,7 +226,10 @@ class ExportContext(Context):
 
 
 class ExportSession(Protocol):
-    """One login at the far end that takes many exports."""
+    """One login at the far end that takes many exports.
+
+    Where the far end says who it is, `open_session` calls `context.recognise` before it returns.
+    """
 
     def export(self, order: Order, context: ExportContext) -> ExportResult:
         """Deliver one order; see `ERPConnectorPort.export`."""

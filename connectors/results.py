@@ -82,20 +82,31 @@ class TestStep:
     detail: str = ""
     code: Code | None = None
     hint: str = ""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """The safe values behind a failure's or warning's text, for machines: fingerprint, host, path; never a secret."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the step as plain JSON values."""
-        return asdict(self)
+        """Return the step as plain JSON values; `params` only where there are any."""
+        plain = asdict(self)
+        return plain if plain["params"] else {name: value for name, value in plain.items() if name != "params"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteIdentity:
-    """Who the far end says it is."""
+    """Who the far end says it is; what it does not say is None."""
 
     company: str | None = None
     environment: str | None = None
+    """Such as production or test."""
     currency: str | None = None
+    """The base currency of the company, ISO 4217."""
     server: str | None = None
+    """The product that answers, without its version: an update is no other server."""
+
+    def changed_from(self, pinned: RemoteIdentity) -> tuple[str, ...]:
+        """Return the names of what was known and is different now; not what is said for the first time."""
+        before, after = asdict(pinned), asdict(self)
+        return tuple(name for name, value in before.items() if value is not None and after[name] != value)
 
     def as_json(self) -> dict[str, Any]:
         """Return the identity as plain JSON values."""

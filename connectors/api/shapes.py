@@ -154,6 +154,10 @@ class TestStepShape(Shape):
     detail: str
     code: str | None
     hint: str
+    params: Annotated[
+        dict[str, Any] | None,
+        Field(description="The values behind the text of a failure or warning.", exclude_if=lambda value: not value),
+    ] = None
 
 
 class TestReport(Shape):
