@@ -1,6 +1,7 @@
 """The app that fills the registry when Django starts."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate
 
 
 class ConnectorsConfig(AppConfig):
@@ -14,7 +15,9 @@ class ConnectorsConfig(AppConfig):
         from connectors import checks  # noqa: F401  # registers itself
         from connectors.adapters import built_in
         from connectors.registry import registry
+        from connectors.services import installation
 
+        post_migrate.connect(installation.register, sender=self, dispatch_uid="connectors.installation")
         for connector_class in built_in():
             registry.register(connector_class)
         registry.load_entry_points()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from base64 import b64decode
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from django.conf import settings
@@ -59,6 +59,11 @@ class EncryptedConfigField(models.BinaryField):
     """
 
     description = "Encrypted configuration"
+
+    @classmethod
+    def of(cls, row: models.Model, name: str = "config_encrypted") -> EncryptedConfigField:
+        """Return the encrypted field of a row's model."""
+        return cast(EncryptedConfigField, row._meta.get_field(name))
 
     def seal(self, row: Row, config: dict[str, Any]) -> bytes:
         """Return the envelope of `config` for `row`, to be assigned to it.

@@ -112,6 +112,8 @@ STORAGES = {
     },
 }
 
+INSTALLATION_ID = _env.text("INSTALLATION_ID", default="")
+
 # -- The way out -----------------------------------------------------------------------------------------------------
 
 DROPZONE_ROOT = _env.parsed("DROPZONE_ROOT", parsers.folder, default=str(DATA_DIR / "dropzone"))

@@ -8,9 +8,12 @@ import re
 import secrets
 import uuid
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Any, Final, Self
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.utils import timezone
@@ -22,6 +25,14 @@ _SLUG: Final = RegexValidator(
 )
 _TOKEN: Final = re.compile(r"erpk_([a-z0-9]{12})_([A-Za-z0-9_-]{43})", re.ASCII)
 _KEY_ID_ALPHABET: Final = "abcdefghijklmnopqrstuvwxyz0123456789"
+
+
+def _networks(texts: list[str]) -> None:
+    for text in texts:
+        try:
+            ip_network(text)
+        except ValueError:
+            raise ValidationError(f"{text} is no network such as 10.20.0.0/16.", code="network") from None
 
 
 class Role(models.TextChoices):
@@ -39,6 +50,16 @@ class Organization(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     slug = models.CharField(max_length=63, unique=True, validators=[_SLUG])
     name = models.CharField(max_length=200)
+    egress_networks = ArrayField(
+        models.CharField(max_length=43),
+        default=list,
+        db_default=[],
+        blank=True,
+        validators=[_networks],
+        verbose_name="networks it may reach",
+        help_text="As 10.20.0.0/16, separated by commas: its connections go nowhere else. Empty: wherever the "
+        "installation allows. Never more than that.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

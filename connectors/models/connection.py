@@ -1,16 +1,16 @@
-"""One organisation's configured connector, and the tests that were run on it."""
+"""One organisation's configured connector."""
 
 from __future__ import annotations
 
 import uuid
-from typing import Any, Self, cast
+from typing import Any, Self
 
 from django.db import models
 from django.utils import timezone
 
 from connectors.exceptions import EncryptionError
 from connectors.fields import EncryptedConfigField
-from tenants.actors import ActorKind
+from connectors.models.installation import Installation
 from tenants.models import Organization, OrganizationScopedQuerySet
 
 
@@ -38,9 +38,17 @@ class ConnectionQuerySet(OrganizationScopedQuerySet):
         """Return the connections that take orders."""
         return self.filter(status=ConnectionStatus.ACTIVE)
 
+    def usable(self) -> Self:
+        """Return the connections at whose far end the system may log in by itself right now.
+
+        Not where the sign-in was refused, nor while the breaker is open, nor in a database that was restored under
+        another installation and not armed again.
+        """
+        return self.filter(models.Exists(Installation.objects.here()), retry_at=None).exclude(health=Health.AUTH_FAILED)
+
     def sendable(self) -> Self:
-        """Return the connections through which something may be sent right now."""
-        return self.active().exclude(health=Health.AUTH_FAILED)
+        """Return the connections through which orders may be sent right now."""
+        return self.active().usable()
 
 
 class ERPConnection(models.Model):
@@ -60,6 +68,21 @@ class ERPConnection(models.Model):
     tested_revision = models.PositiveIntegerField(null=True)
     """The revision that a test last succeeded with."""
     last_test_at = models.DateTimeField(null=True)
+    pinned_identity = models.JSONField(null=True)
+    """Who the far end was on activation; another one gets no orders."""
+    failures_in_a_row = models.PositiveIntegerField(default=0, db_default=0)
+    """Passing troubles of the connection since it last worked; the fifth opens the breaker."""
+    retry_at = models.DateTimeField(null=True)
+    """While the breaker is open: when a check finds out whether the far end is back. Null: the breaker is closed."""
+    check_minutes = models.PositiveIntegerField(default=60, db_default=60)
+    """How often the connection is checked without being asked; 0 is never."""
+    next_check_at = models.DateTimeField(null=True)
+    expiries = models.JSONField(default=list, db_default=[])
+    """When its credentials expire: `field`, `kind` and `expires_at` (ISO 8601) of each."""
+    credentials_expire_on = models.DateField(null=True)
+    """The last day of the credentials, entered by hand where nothing in them tells."""
+    expiry_announced = models.PositiveSmallIntegerField(null=True)
+    """The days before an expiry of which was warned last."""
     acks_polled_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
@@ -76,7 +99,12 @@ class ERPConnection(models.Model):
             ),
             models.UniqueConstraint(fields=("org", "id"), name="erp_connection_org_id"),
         )
-        indexes = (models.Index(fields=("org", "-created_at", "-id"), name="erp_connection_by_org"),)
+        indexes = (
+            models.Index(fields=("org", "-created_at", "-id"), name="erp_connection_by_org"),
+            models.Index(
+                fields=("next_check_at",), condition=models.Q(status="ACTIVE"), name="erp_connection_next_check"
+            ),
+        )
 
     def __str__(self) -> str:
         return self.name
@@ -87,15 +115,11 @@ class ERPConnection(models.Model):
         Raises:
             EncryptionError: the row cannot be decrypted here.
         """
-        return self._config_field().open(self)
+        return EncryptedConfigField.of(self).open(self)
 
     def write_config(self, config: dict[str, Any]) -> None:
         """Seal the configuration into this row, without saving it."""
-        self.config_encrypted = self._config_field().seal(self, config)
-
-    @classmethod
-    def _config_field(cls) -> EncryptedConfigField:
-        return cast("EncryptedConfigField", cls._meta.get_field("config_encrypted"))
+        self.config_encrypted = EncryptedConfigField.of(self).seal(self, config)
 
     @property
     def is_readable(self) -> bool:
@@ -105,30 +129,3 @@ class ERPConnection(models.Model):
         except EncryptionError:
             return False
         return True
-
-
-class ConnectionTest(models.Model):
-    """One run of a connection test: who, on which revision, and the whole report."""
-
-    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
-    connection = models.ForeignKey(ERPConnection, on_delete=models.CASCADE, related_name="tests")
-    revision = models.PositiveIntegerField()
-    started_at = models.DateTimeField(default=timezone.now)
-    actor_kind = models.CharField(max_length=16, choices=ActorKind)
-    actor_label = models.CharField(max_length=150)
-    success = models.BooleanField()
-    code = models.CharField(max_length=64, blank=True)
-    """The code of the step that failed."""
-    latency_ms = models.PositiveIntegerField()
-    result = models.JSONField()
-
-    objects = OrganizationScopedQuerySet.as_manager()
-
-    class Meta:
-        db_table = "erp_connection_test"
-        ordering = ("-started_at", "-id")
-        indexes = (models.Index(fields=("connection", "-started_at", "-id"), name="erp_connection_test_recent"),)
-
-    def __str__(self) -> str:
-        return "passed" if self.success else f"failed: {self.code}"

@@ -21,7 +21,15 @@ from django.utils import timezone
 from connectors.codes import Code
 from connectors.config import ConnectorConfig, edit
 from connectors.exceptions import ConfigurationError, ConnectorError, EncryptionError, UnknownConnector
-from connectors.models import ConnectionStatus, ConnectionTest, ERPConnection, ERPExport, ExportStatus, Health
+from connectors.models import (
+    ConnectionStatus,
+    ConnectionTest,
+    ERPConnection,
+    ERPExport,
+    ExportStatus,
+    Health,
+    TestState,
+)
 from connectors.network import Dialer, EgressPolicy
 from connectors.port import Context, ERPConnectorPort, StepRecorder, SystemClock
 from connectors.registry import registry
@@ -155,6 +163,7 @@ def test(
         started_at=started_at,
         actor_kind=actor.kind,
         actor_label=actor.label,
+        state=TestState.FINISHED,
         success=result.success,
         code=(failed.code or "") if failed else "",
         latency_ms=result.latency_ms,
@@ -366,7 +375,7 @@ def _run(connector: ERPConnectorPort[Any], config: ConnectorConfig, on_step: OnS
 
 def _note_health(connection: ERPConnection, report: ConnectionTest) -> None:
     """Record what the test showed, unless the configuration was changed while it ran."""
-    row = ERPConnection.objects.filter(pk=connection.pk, revision=report.revision)
+    row = ERPConnection.objects.filter(pk=connection.pk, revision=connection.revision)
     row.update(last_test_at=report.started_at)
     if report.success:
         if row.update(health=Health.HEALTHY, tested_revision=F("revision")):

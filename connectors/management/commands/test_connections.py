@@ -56,6 +56,7 @@ class Command(OperatorCommand):
 
 def _as_json(report: ConnectionTest) -> dict[str, Any]:
     connection = report.connection
+    assert connection is not None
     return {
         "organization": connection.org.slug,
         "connection_id": str(connection.pk),

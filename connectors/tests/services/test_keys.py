@@ -49,7 +49,9 @@ def blob(row: ERPConnection) -> bytes:
 
 
 def test_finds_the_encrypted_fields_in_the_models() -> None:
-    assert [str(field) for field in keys.encrypted_fields()] == ["connectors.ERPConnection.config_encrypted"]
+    assert {str(field) for field in keys.encrypted_fields()} == {
+        f"connectors.{model}.config_encrypted" for model in ("ERPConnection", "ConnectionTest", "ConnectionRevision")
+    }
 
 
 def test_finding_no_encrypted_field_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,61 @@
+"""The configurations a connection had, and the one it may get next."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.db import models
+from django.utils import timezone
+
+from connectors.fields import EncryptedConfigField
+from connectors.models.connection import ERPConnection
+from tenants.actors import ActorKind
+from tenants.models import Organization, OrganizationScopedQuerySet
+
+
+class ConnectionRevision(models.Model):
+    """One configuration of a connection, encrypted like the one in use and bound to this row."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
+    connection = models.ForeignKey(ERPConnection, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField(null=True)
+    """The revision of the connection; null for the staged one, which is not in use yet."""
+    based_on = models.PositiveIntegerField(null=True)
+    """The revision that a staged one was made from."""
+    config_encrypted = EncryptedConfigField()
+    secrets_updated_at = models.JSONField(default=dict)
+    changed = models.JSONField(default=list)
+    """The names of the fields in which it differs from the one before."""
+    actor_kind = models.CharField(max_length=16, choices=ActorKind)
+    actor_label = models.CharField(max_length=150)
+    created_at = models.DateTimeField(default=timezone.now)
+    tested_at = models.DateTimeField(null=True)
+    """When a test last succeeded with it."""
+
+    objects = OrganizationScopedQuerySet.as_manager()
+
+    class Meta:
+        db_table = "erp_connection_revision"
+        ordering = ("-number",)
+        constraints = (
+            models.UniqueConstraint(
+                fields=("connection", "number"), nulls_distinct=False, name="erp_connection_revision_number"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"revision {self.number}" if self.number else "staged credentials"
+
+    def read_config(self) -> dict[str, Any]:
+        """Return the configuration in clear.
+
+        Raises:
+            EncryptionError: the row cannot be decrypted here.
+        """
+        return EncryptedConfigField.of(self).open(self)
+
+    def write_config(self, config: dict[str, Any]) -> None:
+        """Seal a configuration into this row, without saving it."""
+        self.config_encrypted = EncryptedConfigField.of(self).seal(self, config)

@@ -1,0 +1,177 @@
+"""What is going on, at a glance: the connections, what waits or came to nothing, and where the exports of a day are.
+
+Each function is one query, whatever the number of rows, and speaks only of the organisations it is given.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, TextField
+from django.db.models.fields.json import KeyTextTransform
+from django.db.models.functions import Cast, Coalesce, TruncHour
+
+from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus
+from connectors.models.export import RETRYABLE
+from tenants.models import Organization
+
+HOURS: Final = 24
+"""How far back exports are counted: the present hour and those before it."""
+
+PATIENCE: Final = timedelta(hours=1)
+"""An order that waits for longer than this is overdue."""
+
+Organizations = QuerySet[Organization]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActiveConnection:
+    """The connection that takes an organisation's orders."""
+
+    id: UUID
+    name: str
+    health: str
+    org_id: UUID
+    org_name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waiting:
+    """The orders of one organisation that are not sent yet."""
+
+    org_id: UUID
+    org_name: str
+    count: int
+    overdue: int
+    oldest: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unresolved:
+    """The orders of one organisation that ended in one state which only a person can leave."""
+
+    org_id: UUID
+    org_name: str
+    status: str
+    orders: int
+    oldest: datetime
+    order_id: str
+    export_id: str
+    """The only export there is; empty when there are several."""
+    message: str
+    """What became of them; empty when it is not the same for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hour:
+    """The exports that were accepted within one hour, by the state they are in now."""
+
+    start: datetime
+    counts: Counter[str]
+
+    @property
+    def end(self) -> datetime:
+        """When the next hour begins."""
+        return self.start + timedelta(hours=1)
+
+
+def active_connections(orgs: Organizations) -> dict[UUID, ActiveConnection]:
+    """Return each organisation's active connection, if it has one."""
+    rows = ERPConnection.objects.active().filter(org__in=orgs).order_by("org__name", "org__slug")
+    columns = rows.values("id", "name", "health", "org_id", org_name=F("org__name"))
+    return {row["org_id"]: ActiveConnection(**row) for row in columns}
+
+
+def disabled_connections(orgs: Organizations) -> int:
+    """Return how many connections are configured without taking orders."""
+    return ERPConnection.objects.filter(org__in=orgs, status=ConnectionStatus.DISABLED).count()
+
+
+def waiting(orgs: Organizations, *, now: datetime) -> dict[UUID, Waiting]:
+    """Return what waits, by organisation; whose oldest order waits longest comes first."""
+    # By way of the connection: the index of pending exports answers this alone, however long the queue is.
+    pending = ERPExport.objects.filter(status=ExportStatus.PENDING, connection__org__in=orgs)
+    by_org = pending.order_by().values(the_org=F("connection__org_id"), org_name=F("connection__org__name"))
+    rows = by_org.annotate(
+        count=Count("id"),
+        overdue=Count("id", filter=Q(created_at__lt=now - PATIENCE)),
+        oldest=Min("created_at"),
+    )
+    return {row["the_org"]: Waiting(org_id=row.pop("the_org"), **row) for row in rows.order_by("oldest")}
+
+
+def unresolved(orgs: Organizations) -> list[Unresolved]:
+    """Return what came to nothing or may have, oldest first; an order that was submitted anew is not among it."""
+    anew = ERPExport.objects.live().filter(org=OuterRef("org"), order_id=OuterRef("order_id"))
+    left = ERPExport.objects.filter(org__in=orgs, status__in=RETRYABLE, superseded_at=None).filter(
+        Q(status=ExportStatus.UNCONFIRMED) | ~Exists(anew)
+    )
+    message = KeyTextTransform("message", "error")
+    rows = (
+        left.order_by()
+        .values("org_id", "status", org_name=F("org__name"))
+        .annotate(
+            exports=Count("id"),
+            orders=Count("order_id", distinct=True),
+            oldest=Min(Coalesce("finished_at", "created_at")),
+            first_order=Min("order_id"),
+            first_export=Min(Cast("id", TextField())),
+            one_message=Min(message),
+            other_message=Max(message),
+        )
+        .order_by("oldest")
+    )
+    return [_unresolved(row) for row in rows]
+
+
+def by_hour(orgs: Organizations, *, now: datetime) -> list[Hour]:
+    """Return the hours of the last day, oldest first, with those in which nothing was accepted."""
+    rows = (
+        ERPExport.objects.filter(org__in=orgs, created_at__gte=day_before(now))
+        .order_by()
+        .values_list(TruncHour("created_at"), "status")
+        .annotate(Count("id"))
+    )
+    hours = [Hour(start=day_before(now) + timedelta(hours=number), counts=Counter()) for number in range(HOURS)]
+    by_start = {hour.start: hour for hour in hours}
+    for start, status, count in rows:
+        if start in by_start:  # a clock that runs ahead elsewhere
+            by_start[start].counts[status] = count
+    return hours
+
+
+def by_organization(org_ids: Iterable[UUID], *, now: datetime) -> dict[UUID, Counter[str]]:
+    """Return how many exports of the last day are in which state, by organisation."""
+    counts: dict[UUID, Counter[str]] = {org_id: Counter() for org_id in org_ids}
+    rows = (
+        ERPExport.objects.filter(org__in=list(counts), created_at__gte=day_before(now))
+        .order_by()
+        .values_list("org_id", "status")
+        .annotate(Count("id"))
+    )
+    for org_id, status, count in rows:
+        counts[org_id][status] = count
+    return counts
+
+
+def day_before(now: datetime) -> datetime:
+    """Return the full hour at which the last day begins."""
+    return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=HOURS - 1)
+
+
+def _unresolved(row: dict[str, Any]) -> Unresolved:
+    return Unresolved(
+        org_id=row["org_id"],
+        org_name=row["org_name"],
+        status=row["status"],
+        orders=row["orders"],
+        oldest=row["oldest"],
+        order_id=row["first_order"],
+        export_id=row["first_export"] if row["exports"] == 1 else "",
+        message=row["one_message"] or "" if row["one_message"] == row["other_message"] else "",
+    )
