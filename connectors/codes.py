@@ -78,7 +78,8 @@ CATALOGUE: Final[dict[Code, Text]] = {
     ),
     Code.EGRESS_DENIED: Text(
         message="Connections from here to {host} ({address}) are not allowed.",
-        hint="If this target is meant, the operator adds its network to EGRESS_ALLOWED_NETWORKS.",
+        hint="If this target is meant, the operator adds its network to EGRESS_ALLOWED_NETWORKS, and to the networks "
+        "that this organisation may reach.",
     ),
     Code.TLS_FAILURE: Text(
         message="No trusted TLS connection to {host}:{port} could be made.",

@@ -52,19 +52,35 @@ class EgressPolicy:
 
     allowed_networks: tuple[str, ...] = ()
     """CIDR networks such as 10.20.0.0/16. An IPv4 network says nothing about IPv6 addresses that embed it."""
+    confined_to: tuple[str, ...] = ()
+    """When there are any, nothing outside these networks may be reached, be it public or allowed above."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a network is malformed."""
-        _ = self._networks
+        _ = self._allowed, self._confines
 
     def admits(self, address: str) -> bool:
         """Return whether connections to this numeric address are allowed."""
         target = _normalised(address)
-        return any(target in network for network in self._networks) or _is_public(target)
+        if self._confines and not _is_within(target, self._confines):
+            return False
+        return _is_within(target, self._allowed) or _is_public(target)
 
     @cached_property
-    def _networks(self) -> tuple[Network, ...]:
-        return tuple(ipaddress.ip_network(network.strip()) for network in self.allowed_networks)
+    def _allowed(self) -> tuple[Network, ...]:
+        return _parsed(self.allowed_networks)
+
+    @cached_property
+    def _confines(self) -> tuple[Network, ...]:
+        return _parsed(self.confined_to)
+
+
+def _parsed(networks: tuple[str, ...]) -> tuple[Network, ...]:
+    return tuple(ipaddress.ip_network(network.strip()) for network in networks)
+
+
+def _is_within(address: Address, networks: tuple[Network, ...]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _normalised(address: str) -> Address:

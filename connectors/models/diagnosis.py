@@ -76,6 +76,7 @@ class ConnectionTest(models.Model):
     actor_kind = models.CharField(max_length=16, choices=ActorKind)
     actor_id = models.CharField(max_length=64, blank=True, db_default="")
     actor_label = models.CharField(max_length=150)
+    address = models.GenericIPAddressField(null=True)
     request_id = models.CharField(max_length=64, blank=True, db_default="")
 
     state = models.CharField(max_length=16, choices=TestState, default=TestState.QUEUED, db_default="FINISHED")
