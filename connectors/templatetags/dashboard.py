@@ -13,4 +13,4 @@ register = template.Library()
 @register.simple_tag(takes_context=True)
 def dashboard(context: Context) -> page.Dashboard:
     """Return what the signed-in person may see."""
-    return page.of(context["request"])
+    return page.Dashboard(context["request"])

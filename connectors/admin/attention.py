@@ -1,0 +1,154 @@
+"""What needs a person now, each matter in one sentence and with the page on which it is settled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum, auto
+from typing import Any, Final
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.urls import reverse
+from django.utils.safestring import SafeString
+
+from connectors.admin.connections import health_badge
+from connectors.admin.exports import status_badge
+from connectors.models import ExportStatus, Health
+from connectors.services.overview import ActiveConnection, Unresolved, Waiting
+from tenants.admin import badge
+
+
+class Urgency(IntEnum):
+    """What comes first: where everything of an organisation stands still, then single orders."""
+
+    PAUSED = auto()
+    UNREADABLE = auto()
+    UNCONNECTED = auto()
+    UNCONFIRMED = auto()
+    FAILING = auto()
+    FAILED = auto()
+    REJECTED = auto()
+    OVERDUE = auto()
+
+
+_BROKEN: Final = {
+    Health.AUTH_FAILED: (Urgency.PAUSED, "{} is paused because the far end refused its sign-in"),
+    Health.UNREADABLE: (Urgency.UNREADABLE, "the configuration of {} cannot be decrypted"),
+    Health.FAILING: (Urgency.FAILING, "{} failed its last test"),
+}
+_UNRESOLVED: Final = {
+    ExportStatus.UNCONFIRMED: (Urgency.UNCONFIRMED, "{} may have arrived; look in the ERP before sending again"),
+    ExportStatus.FAILED: (Urgency.FAILED, "{} could not be delivered"),
+    ExportStatus.REJECTED: (Urgency.REJECTED, "{} came back rejected"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Matter:
+    """One thing that waits for a person."""
+
+    urgency: Urgency
+    badge: SafeString
+    org_name: str
+    sentence: str
+    url: str
+    detail: str = ""
+    since: datetime | None = None
+
+
+def matters(
+    connections: dict[UUID, ActiveConnection],
+    waiting: dict[UUID, Waiting],
+    unresolved: list[Unresolved],
+    *,
+    may_configure: Callable[[UUID], bool],
+    now: datetime,
+) -> list[Matter]:
+    """Return what waits for a person, most urgent first; a cause and the orders that wait for it are one matter.
+
+    Args:
+        connections: the active ones, by organisation.
+        waiting: the orders that are not sent yet, by organisation.
+        unresolved: the orders of which nothing will become by itself.
+        may_configure: tells whether the person may see the connections of an organisation.
+        now: what ages are counted to.
+    """
+    broken = [link for link in connections.values() if link.health in _BROKEN and may_configure(link.org_id)]
+    explained = {link.org_id for link in broken}
+    unexplained = [left for left in waiting.values() if left.org_id not in explained]
+    found = [
+        *(_broken(link, waiting.get(link.org_id)) for link in broken),
+        *_waiting(unexplained, connections, may_configure),
+        *map(_unresolved, unresolved),
+    ]
+    return sorted(found, key=lambda matter: (matter.urgency, matter.since or now))
+
+
+def exports_url(**lookups: Any) -> str:
+    """Return the list of exports, narrowed down."""
+    return f"{reverse('admin:connectors_erpexport_changelist')}?{urlencode(lookups)}"
+
+
+def connections_url(**lookups: Any) -> str:
+    """Return the list of connections, narrowed down."""
+    return f"{reverse('admin:connectors_erpconnection_changelist')}?{urlencode(lookups)}"
+
+
+def _broken(link: ActiveConnection, left: Waiting | None) -> Matter:
+    urgency, sentence = _BROKEN[Health(link.health)]
+    impact = f"; {_orders(left.count)} {'waits' if left.count == 1 else 'wait'}" if left else ""
+    return Matter(
+        urgency=urgency,
+        badge=health_badge(link.health),
+        org_name=link.org_name,
+        sentence=sentence.format(link.name) + impact + ".",
+        url=reverse("admin:connectors_erpconnection_change", args=[link.id]),
+        since=left.oldest if left else None,
+    )
+
+
+def _waiting(
+    lines: list[Waiting], connections: dict[UUID, ActiveConnection], may_configure: Callable[[UUID], bool]
+) -> Iterator[Matter]:
+    for left in lines:
+        verb = "waits" if left.count == 1 else "wait"
+        pending = exports_url(status__exact=ExportStatus.PENDING, org__id__exact=left.org_id)
+        if left.org_id not in connections:
+            yield Matter(
+                urgency=Urgency.UNCONNECTED,
+                badge=badge("bad", "not connected"),
+                org_name=left.org_name,
+                sentence=f"{_orders(left.count)} {verb}, but no connection is active.",
+                url=connections_url(org__id__exact=left.org_id) if may_configure(left.org_id) else pending,
+                since=left.oldest,
+            )
+        elif left.overdue:
+            has = "has" if left.overdue == 1 else "have"
+            yield Matter(
+                urgency=Urgency.OVERDUE,
+                badge=badge("warn", "overdue"),
+                org_name=left.org_name,
+                sentence=f"{_orders(left.overdue)} {has} been waiting for more than an hour.",
+                url=pending,
+                since=left.oldest,
+            )
+
+
+def _unresolved(group: Unresolved) -> Matter:
+    urgency, sentence = _UNRESOLVED[ExportStatus(group.status)]
+    all_of_them = exports_url(status__exact=group.status, org__id__exact=group.org_id, superseded_at__isnull=True)
+    return Matter(
+        urgency=urgency,
+        badge=status_badge(group.status),
+        org_name=group.org_name,
+        sentence=sentence.format(f"order {group.order_id}" if group.orders == 1 else _orders(group.orders)) + ".",
+        detail=group.message,
+        url=reverse("admin:connectors_erpexport_change", args=[group.export_id]) if group.export_id else all_of_them,
+        since=group.oldest,
+    )
+
+
+def _orders(count: int) -> str:
+    return "1 order" if count == 1 else f"{count:,} orders"
