@@ -22,6 +22,7 @@ class Code(StrEnum):
     CONNECTION_LOST = "CONNECTION_LOST"
     EGRESS_DENIED = "EGRESS_DENIED"
     TLS_FAILURE = "TLS_FAILURE"
+    CERTIFICATE_EXPIRES = "CERTIFICATE_EXPIRES"
     HOST_KEY_UNKNOWN = "HOST_KEY_UNKNOWN"
     HOST_KEY_MISMATCH = "HOST_KEY_MISMATCH"
     IDENTITY_CHANGED = "IDENTITY_CHANGED"
@@ -31,6 +32,7 @@ class Code(StrEnum):
     PATH_NOT_FOUND = "PATH_NOT_FOUND"
     NO_SPACE = "NO_SPACE"
     REMOTE_ERROR = "REMOTE_ERROR"
+    UNUSABLE_ANSWER = "UNUSABLE_ANSWER"
     RATE_LIMITED = "RATE_LIMITED"
     # What becomes of a test
     TEST_CANCELLED = "TEST_CANCELLED"
@@ -82,8 +84,12 @@ CATALOGUE: Final[dict[Code, Text]] = {
         "that this organisation may reach.",
     ),
     Code.TLS_FAILURE: Text(
-        message="No trusted TLS connection to {host}:{port} could be made.",
+        message="No trusted TLS connection to {host}:{port} could be made: {reason}.",
         hint="Check the certificate's name, dates and issuer; a private CA has to be configured.",
+    ),
+    Code.CERTIFICATE_EXPIRES: Text(
+        message="The certificate of {host} expires on {day}.",
+        hint="Ask whoever runs the server to renew it; from that day on nothing is sent any more.",
     ),
     Code.HOST_KEY_UNKNOWN: Text(
         message="The server shows the host key {fingerprint} ({key_type}), and none is pinned.",
@@ -116,6 +122,10 @@ CATALOGUE: Final[dict[Code, Text]] = {
     Code.REMOTE_ERROR: Text(
         message="The far end reported an error{during}.",
         hint="Look at the far end's log at this time; it is tried again by itself where that is safe.",
+    ),
+    Code.UNUSABLE_ANSWER: Text(
+        message="The answer of {host} cannot be used: {reason}.",
+        hint="Check the address: a proxy, a login page or another program may answer in the far end's place.",
     ),
     Code.RATE_LIMITED: Text(
         message="The far end asks us to slow down.",
@@ -195,6 +205,8 @@ _UNNAMED: Final[dict[str, str]] = {
     "feature": "a part of this order",
     "connector_type": "of this name",
     "known": "none is installed",
+    "reason": "the reason is not known",
+    "day": "a day that is not known",
     "during": "",
     "where": "",
 }
