@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from django.utils.timezone import localtime
+
 from connectors.models import ExportStatus
 from connectors.services.overview import Hour
 
@@ -50,7 +52,14 @@ class Column:
     """One hour."""
 
     hour: Hour
+    x: int
     segments: list[Segment]
+
+    @property
+    def label(self) -> str:
+        """Return the numbers of the hour in words."""
+        counts = [f"{self.hour.counts[part.status]:,} {ExportStatus(part.status).label}" for part in self.segments]
+        return f"{localtime(self.hour.start):%H:%M}: {', '.join(counts) or 'nothing'}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +72,17 @@ class Chart:
     """The number at the upper end of the scale."""
 
     height: int = HEIGHT
-    width: int = SLOT * 24
+    slot: int = SLOT
+
+    @property
+    def width(self) -> int:
+        """Return the width that the places of the rectangles refer to."""
+        return len(self.columns) * SLOT
+
+    @property
+    def grid(self) -> str:
+        """Return the lines at the top, in the middle and at the bottom."""
+        return "".join(f"M0 {y}H{self.width}" for y in (0, HEIGHT // 2, HEIGHT))
 
     @property
     def middle(self) -> int:
@@ -86,7 +105,7 @@ def draw(hours: list[Hour]) -> Chart:
     top = _scale(max(hour.counts.total() for hour in hours))
     return Chart(
         columns=[
-            Column(hour=hour, segments=list(_stack(hour.counts, left=number * SLOT, top=top)))
+            Column(hour=hour, x=number * SLOT, segments=list(_stack(hour.counts, left=number * SLOT, top=top)))
             for number, hour in enumerate(hours)
         ],
         totals=sum((hour.counts for hour in hours), Counter()),

@@ -1,16 +1,25 @@
-"""Lets the admin's index page ask for the dashboard, as Django's own asks for the recent actions."""
+"""What the admin's index page asks for, as Django's own asks for the recent actions."""
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django import template
 from django.template import Context
+from django.utils.timesince import timesince
 
-from connectors.admin import dashboard as page
+from connectors.admin.dashboard import Dashboard
 
 register = template.Library()
 
 
 @register.simple_tag(takes_context=True)
-def dashboard(context: Context) -> page.Dashboard:
+def dashboard(context: Context) -> Dashboard:
     """Return what the signed-in person may see."""
-    return page.Dashboard(context["request"])
+    return Dashboard(context["request"])
+
+
+@register.filter
+def age(since: datetime) -> str:
+    """Return how long ago that was, in its largest unit."""
+    return timesince(since, depth=1)
