@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
 from itertools import count
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from connectors.services import connections, delivery, exports
 from connectors.testing import sample_orders
 from tenants.models import Membership, Role
 
 SECRET = "c4n4ry-s3cret"
+CHROMIUM = shutil.which("chromium")
+PASSWORD = "a-long-enough-passphrase"
+DESK = {"width": 1280, "height": 900}
+TELEPHONE = {"width": 400, "height": 800}
 
 
 @pytest.fixture
@@ -76,3 +84,45 @@ def sent(mock, submit):
     export.refresh_from_db()
     assert export.status == "SENT"
     return export
+
+
+# A real browser
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    # Playwright's event loop lives in this thread, where Django would refuse to touch the database.
+    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
+    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield chromium
+        chromium.close()
+    if before is None:
+        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
+
+
+@pytest.fixture
+def requested() -> list[str]:
+    """Every address that a page asked for."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, live_server, requested: list[str], acme) -> Iterator[Page]:
+    """A page of somebody who is signed in; a script error fails the test."""
+    User.objects.create_superuser("root", password=PASSWORD)
+    context = browser.new_context(base_url=live_server.url, viewport=DESK)
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    broken: list[str] = []
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("request", lambda request: requested.append(request.url))
+    page.goto("/admin/")
+    page.get_by_label("Username").fill("root")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Log in").click()
+    yield page
+    context.close()
+    assert broken == []
