@@ -29,12 +29,14 @@ class Code(StrEnum):
     # What the far end lets us do
     AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
+    FOLDER_NOT_LISTED = "FOLDER_NOT_LISTED"
     PATH_NOT_FOUND = "PATH_NOT_FOUND"
     NO_SPACE = "NO_SPACE"
     REMOTE_ERROR = "REMOTE_ERROR"
     UNUSABLE_ANSWER = "UNUSABLE_ANSWER"
     RATE_LIMITED = "RATE_LIMITED"
     # What becomes of a test
+    TEST_FILE_LEFT = "TEST_FILE_LEFT"
     TEST_CANCELLED = "TEST_CANCELLED"
     TEST_INTERRUPTED = "TEST_INTERRUPTED"
     # What becomes of an order
@@ -111,6 +113,10 @@ CATALOGUE: Final[dict[Code, Text]] = {
         message="{path} may not be written or read with this account.",
         hint="Ask for read and write rights on the folder, or choose another one.",
     ),
+    Code.FOLDER_NOT_LISTED: Text(
+        message="{path} may not be listed with this account.",
+        hint="Ask for the right to list the folder: else an order whose delivery was cut may not be found again.",
+    ),
     Code.PATH_NOT_FOUND: Text(
         message="{path} does not exist.",
         hint="Create the folder at the far end, or correct the path.",
@@ -130,6 +136,10 @@ CATALOGUE: Final[dict[Code, Text]] = {
     Code.RATE_LIMITED: Text(
         message="The far end asks us to slow down.",
         hint="Nothing to do: it is tried again when the far end allows.",
+    ),
+    Code.TEST_FILE_LEFT: Text(
+        message="The test file {path} may not be removed with this account.",
+        hint="Remove {path} at the far end, and ask for the right to delete files there.",
     ),
     Code.TEST_CANCELLED: Text(
         message="The test was cancelled.",

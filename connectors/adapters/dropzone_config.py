@@ -10,9 +10,18 @@ from pydantic import AfterValidator, Field
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
-from connectors.config import INERT, ConnectorConfig, Secret
+from connectors.config import INERT, ConnectorConfig, Expiry, Secret
 from connectors.exceptions import Fault
-from connectors.transports.ssh_keys import HostKeyPin, UnusableKey, WrongPassphrase, load_private_key
+from connectors.transports.certificates import ssh_certificate_expiry
+from connectors.transports.ssh_keys import (
+    ForeignCertificate,
+    HostCertificate,
+    HostKeyPin,
+    UnusableCertificate,
+    UnusableKey,
+    WrongPassphrase,
+    load_private_key,
+)
 from connectors.validation import Line
 
 # How a form may show a field; the admin understands these.
@@ -46,7 +55,12 @@ FolderPath = Annotated[Line, Field(max_length=1024), AfterValidator(_folder_path
 
 
 class DropzoneConfig(ConnectorConfig):
-    """Where the files go, and how to get there."""
+    """Where the files go, and how to get there.
+
+    What says whom we reach, as whom, whom we believe or where the files go is a destination. The host key and the
+    certificate are so as well: whoever could change them alone could lead the stored secrets past the check of the
+    server, or into another account.
+    """
 
     mode: Annotated[
         Literal["sftp", "filesystem"],
@@ -96,6 +110,15 @@ class DropzoneConfig(ConnectorConfig):
             max_length=1024,
         ),
     ] = None
+    certificate: Annotated[
+        Annotated[Line, Field(max_length=10_000)] | None,
+        Field(
+            title="Certificate",
+            description="OpenSSH user certificate for the private key, on one line "
+            "(ssh-ed25519-cert-v01@openssh.com AAAA...), where the server trusts an authority instead of single keys.",
+            json_schema_extra=_FOR_SFTP,
+        ),
+    ] = None
     host_key: Annotated[
         Annotated[Line, Field(max_length=2000), AfterValidator(_host_key)] | None,
         Field(
@@ -139,11 +162,21 @@ class DropzoneConfig(ConnectorConfig):
         int, INERT, Field(title="Time-out (seconds)", description="How long to wait for each answer.", ge=1, le=120)
     ] = 10
 
+    def endpoint(self) -> str:
+        if self.host is None:
+            return "filesystem"
+        host = self.host.lower().rstrip(".")
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    def expiries(self) -> Iterator[Expiry]:
+        if self.certificate is not None and (expires_at := ssh_certificate_expiry(self.certificate)):
+            yield Expiry(field="certificate", kind="SSH certificate", expires_at=expires_at)
+
     def cross_field_faults(self) -> Iterator[Fault]:
         if self.mode == "sftp":
             yield from self._sftp_faults()
         else:
-            for name in ("host", "username", "password", "private_key", "passphrase", "host_key"):
+            for name in ("host", "username", "password", "private_key", "passphrase", "certificate", "host_key"):
                 if getattr(self, name) is not None:
                     yield Fault(path=name, message="is only for mode sftp; leave it empty", code="not_applicable")
 
@@ -154,23 +187,31 @@ class DropzoneConfig(ConnectorConfig):
         if self.password is None and self.private_key is None:
             yield Fault(path="password", message="a password or a private key is required", code="missing")
         if self.private_key is None:
-            if self.passphrase is not None:
-                yield Fault(path="passphrase", message="is only for a private key", code="not_applicable")
+            for name in ("passphrase", "certificate"):
+                if getattr(self, name) is not None:
+                    yield Fault(path=name, message="is only for a private key", code="not_applicable")
             return
         passphrase = self.passphrase.get_secret_value() if self.passphrase else None
-        yield from _key_faults(self.private_key.get_secret_value(), passphrase)
+        yield from _key_faults(self.private_key.get_secret_value(), passphrase, self.certificate)
 
 
 _sound_keys: set[bytes] = set()
 
 
-def _key_faults(private_key: str, passphrase: str | None) -> Iterator[Fault]:
+def _key_faults(private_key: str, passphrase: str | None, certificate: str | None) -> Iterator[Fault]:
     # Opening an encrypted key takes a tenth of a second by design, and configurations are read for every delivery.
-    digest = hashlib.sha256(repr((private_key, passphrase)).encode("utf-8", "surrogatepass")).digest()
+    digest = hashlib.sha256(repr((private_key, passphrase, certificate)).encode("utf-8", "surrogatepass")).digest()
     if digest in _sound_keys:
         return
     try:
-        load_private_key(private_key, passphrase)
+        load_private_key(private_key, passphrase, certificate)
+    except ForeignCertificate:
+        yield Fault(path="certificate", message="was issued for another key", code="foreign_certificate")
+    except HostCertificate:
+        yield Fault(path="certificate", message="is for a server; a login needs a user's", code="host_certificate")
+    except UnusableCertificate:
+        message = "must be an OpenSSH certificate on one line (ssh-ed25519-cert-v01@openssh.com AAAA...)"
+        yield Fault(path="certificate", message=message, code="unusable_certificate")
     except WrongPassphrase:
         message = "does not open the private key" if passphrase else "is required: the private key is encrypted"
         yield Fault(path="passphrase", message=message, code="wrong_passphrase")

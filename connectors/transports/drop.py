@@ -19,6 +19,9 @@ from connectors.results import Document, Receipt
 PROCESSED: Final = "processed"
 ERROR: Final = "error"
 
+CUT: Final = (Code.CONNECTION_LOST, Code.CONNECTION_TIMEOUT)
+"""What says that the connection is gone, and not only this one request."""
+
 TAKEN_INTO: Final = (PROCESSED, "archive", ERROR)
 """The folders below the export folder into which far ends move the files they have taken."""
 
@@ -162,8 +165,8 @@ class FileDrop:
     def discard(self, filename: str) -> bool:
         """Remove a file and what an attempt may have left of it; return False when it was not there."""
         if (temp_name := self._temp_name(filename)) is not None:
-            self.folder.remove(temp_name)
-        return self.folder.remove(filename)
+            self._remove(temp_name)
+        return self._remove(filename)
 
     def receipt(self, document: Document, *, already_delivered: bool = False, folder: Folder | None = None) -> Receipt:
         """Return the receipt for a document that lies in `folder`, by default in this one."""
@@ -206,9 +209,18 @@ class FileDrop:
             return False
         return document.content.startswith(self.folder.read(entry.name, limit=document.size))
 
+    def _remove(self, name: str) -> bool:
+        try:
+            return self.folder.remove(name)
+        except TemporaryError as error:
+            # Where nothing may be removed, a server also says so of what is not there.
+            if error.code is Code.PERMISSION_DENIED and self.folder.entry(name) is None:
+                return False
+            raise
+
     def _forget_leftover(self, document: Document) -> None:
         if temp_name := self._temp_name(document.filename):
-            self.folder.remove(temp_name)
+            self._remove(temp_name)
 
 
 def put_away(folder: Folder, name: str, subfolder: str) -> None:

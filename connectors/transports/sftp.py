@@ -12,8 +12,9 @@ from connectors.codes import Code
 from connectors.exceptions import ConnectorError, OutcomeUnknown, TemporaryError
 from connectors.network import Dialer
 from connectors.port import StepRecorder
+from connectors.results import RemoteIdentity
 from connectors.transports.drop import Entry, FileStore, Folder, NameTaken
-from connectors.transports.sftp_protocol import SftpClient, Status, StatusError
+from connectors.transports.sftp_protocol import Attributes, SftpClient, Status, StatusError
 from connectors.transports.ssh import SshTarget, SshTransport, closed_after, log_in, silence_is_a_timeout, translated
 
 _CODES: Final[dict[int, Code]] = {
@@ -23,9 +24,11 @@ _CODES: Final[dict[int, Code]] = {
 
 
 @contextmanager
-def sftp_store(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> Iterator[SftpStore]:
-    """Log in, and log out at the end; see `log_in` for the steps and errors."""
-    transport = log_in(target, dialer, steps)
+def sftp_store(
+    target: SshTarget, dialer: Dialer, steps: StepRecorder, recognise: Callable[[RemoteIdentity], None]
+) -> Iterator[SftpStore]:
+    """Log in, and log out at the end; see `log_in` for the arguments, steps and errors."""
+    transport = log_in(target, dialer, steps, recognise)
     try:
         yield SftpStore(target, transport)
     finally:
@@ -106,11 +109,19 @@ class SftpFolder(Folder):
     def put(self, name: str, content: bytes, *, temp_name: str | None) -> None:
         if temp_name is None:
             # Cut half-way, the beginning lies under the final name; taken at once is what the file is for.
-            self._write(name, content, if_cut=OutcomeUnknown)
+            with self._asking(name, if_cut=OutcomeUnknown):
+                self._write(self._create(name, size=len(content)), name, content)
+                self._check_size(name, self._client.attributes(self._at(name)), content)
             return
-        self.remove(temp_name)
-        if not self._write(temp_name, content, if_cut=TemporaryError):
-            raise OutcomeUnknown  # somebody takes even temporary files: this one may be on its way into the ERP
+        with self._asking(temp_name):
+            self._write(self._create_anew(temp_name, size=len(content)), temp_name, content)
+            written, taken = self._look_at_both(temp_name, name)
+            if written is None:
+                raise OutcomeUnknown  # somebody takes even temporary files: this one may be on its way into the ERP
+            self._check_size(temp_name, written, content)
+            if taken is not None:  # some servers overwrite on rename: do not let it come to that
+                self._discard(temp_name)
+                raise NameTaken
         self._publish(temp_name, name)
 
     def remove(self, name: str) -> bool:
@@ -139,50 +150,58 @@ class SftpFolder(Folder):
     def _at(self, name: str) -> str:
         return f"{self.path.rstrip('/')}/{name}" if name else self.path
 
-    def _write(self, name: str, content: bytes, *, if_cut: type[ConnectorError]) -> bool:
-        """Write a new file and check its size; what is incomplete is removed again.
+    def _create(self, name: str, *, size: int) -> bytes:
+        """Create a file and return its handle; NameTaken when it exists."""
+        try:
+            return self._client.create(self._at(name))
+        except StatusError as error:
+            if error.status == Status.FAILURE and self._client.attributes(self._at(name)):
+                raise NameTaken from None
+            raise self._failure(error, name, writing=size) from None
 
-        Args:
-            name: the file; NameTaken when it exists.
-            content: all of it.
-            if_cut: what it means when the connection breaks.
+    def _create_anew(self, name: str, *, size: int) -> bytes:
+        """Create a file in the place of whatever an earlier attempt left under its name, and return its handle."""
+        try:
+            return self._client.create(self._at(name))
+        except StatusError as error:
+            try:
+                self._client.remove(self._at(name))
+            except StatusError:  # it was not there: that is not why
+                raise self._failure(error, name, writing=size) from None
+            return self._client.create(self._at(name))
 
-        Returns:
-            False when the complete file was gone before its size could be checked.
-        """
-        path = self._at(name)
-        with self._asking(name, if_cut=if_cut):
-            try:
-                handle = self._client.create(path)
-            except StatusError as error:
-                if error.status == Status.FAILURE and self._client.attributes(path):
-                    raise NameTaken from None
-                raise self._failure(error, name, writing=len(content)) from None
-            try:
-                self._client.write_and_close(handle, content)
-            except StatusError as error:
-                failure = self._failure(error, name, writing=len(content))
-                self._discard(name)
-                raise failure from None
-            found = self._client.attributes(path)
-            if found and found.size != len(content):
-                self._discard(name)
-                raise TemporaryError(Code.NO_SPACE, path=path)
-        return found is not None
+    def _write(self, handle: bytes, name: str, content: bytes) -> None:
+        """Write and close a new file; when that fails it is removed again."""
+        try:
+            self._client.write_and_close(handle, content)
+        except StatusError as error:
+            failure = self._failure(error, name, writing=len(content))
+            self._discard(name)
+            raise failure from None
+
+    def _look_at_both(self, temp_name: str, name: str) -> tuple[Attributes | None, Attributes | None]:
+        """Return what lies under the temporary and under the final name; a refusal removes the temporary file."""
+        try:
+            return self._client.attributes_of_both(self._at(temp_name), self._at(name))
+        except StatusError:
+            self._discard(temp_name)
+            raise
+
+    def _check_size(self, name: str, found: Attributes | None, content: bytes) -> None:
+        if found and found.size != len(content):
+            self._discard(name)
+            raise TemporaryError(Code.NO_SPACE, path=self._at(name))
 
     def _publish(self, temp_name: str, name: str) -> None:
         """Give the complete file its final name, which must be free."""
-        if self.entry(name) is None:  # some servers overwrite on rename: do not let it come to that
-            # Cut from here on, nobody knows whether it happened.
-            with self._asking(name, if_cut=OutcomeUnknown):
-                try:
-                    self._client.rename(self._at(temp_name), self._at(name))
-                except StatusError as error:
-                    self._explain_refusal(error, temp_name, name)
-                else:
-                    return
-        self._discard(temp_name)
-        raise NameTaken
+        # Cut from here on, nobody knows whether it happened.
+        with self._asking(name, if_cut=OutcomeUnknown):
+            try:
+                self._client.rename(self._at(temp_name), self._at(name))
+            except StatusError as error:
+                self._explain_refusal(error, temp_name, name)
+                self._discard(temp_name)
+                raise NameTaken from None
 
     def _explain_refusal(self, error: StatusError, temp_name: str, name: str) -> None:
         """Return when the name is taken, by whomever; raise when it still is free."""

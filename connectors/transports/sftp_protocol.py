@@ -1,7 +1,9 @@
 """The SFTP protocol, version 3, as far as a file drop needs it (draft-ietf-secsh-filexfer-02).
 
-Small enough to be sure of: every request waits for its own answer and every status is looked at. paramiko's client
+Small enough to be sure of: every answer is matched with its request and every status is looked at. paramiko's client
 drops errors on close, and loses data in silence where writes are pipelined onto a full disk.
+
+A distant server is waited for as rarely as possible: requests that do not need each other's answers go out together.
 """
 
 from __future__ import annotations
@@ -18,6 +20,9 @@ import paramiko
 
 MAX_CHUNK: Final = 32 * 1024
 """What every server takes in one write and gives in one read."""
+
+MAX_AT_ONCE: Final = 16
+"""How many writes may be under way: half a megabyte."""
 
 _MAX_PACKET: Final = 1024 * 1024
 _VERSION: Final = 3
@@ -118,25 +123,33 @@ class SftpClient:
 
     def attributes(self, path: str, *, follow_links: bool = False) -> Attributes | None:
         """Return what the server says of a path; None when there is nothing."""
-        try:
-            return _attributes(self._ask(Request.STAT if follow_links else Request.LSTAT, _ATTRS, _text(path)))
-        except StatusError as error:
-            if error.status == Status.NO_SUCH_FILE:
-                return None
-            raise
+        request = Request.STAT if follow_links else Request.LSTAT
+        (answer,) = self._ask_all(_Question(request, _ATTRS, _text(path)))
+        return _found(answer)
+
+    def attributes_of_both(self, path: str, other: str) -> tuple[Attributes | None, Attributes | None]:
+        """Return what the server says of two paths, asked for together; None where there is nothing."""
+        answers = self._ask_all(*(_Question(Request.LSTAT, _ATTRS, _text(name)) for name in (path, other)))
+        return _found(answers[0]), _found(answers[1])
 
     def create(self, path: str) -> bytes:
         """Create a file that does not exist yet, and return its handle."""
         return self._ask(Request.OPEN, _HANDLE, _text(path), _u32(_WRITE | _CREATE | _EXCLUSIVE), _u32(0)).string()
 
     def write_and_close(self, handle: bytes, content: bytes) -> None:
-        """Write all of `content`, each part confirmed before the next is sent; to the disk where the server can."""
+        """Write all of `content`, to the disk where the server can, and close the file when all is confirmed."""
+        questions = [
+            _Question(
+                Request.WRITE, _STATUS, _string(handle), _u64(offset), _string(content[offset : offset + MAX_CHUNK])
+            )
+            for offset in range(0, len(content), MAX_CHUNK)
+        ]
+        if b"fsync@openssh.com" in self._extensions:
+            questions.append(_Question(Request.EXTENDED, _STATUS, _text("fsync@openssh.com"), _string(handle)))
         try:
-            for offset in range(0, len(content), MAX_CHUNK):
-                chunk = content[offset : offset + MAX_CHUNK]
-                self._ask(Request.WRITE, _STATUS, _string(handle), _u64(offset), _string(chunk))
-            if b"fsync@openssh.com" in self._extensions:
-                self._ask(Request.EXTENDED, _STATUS, _text("fsync@openssh.com"), _string(handle))
+            for start in range(0, len(questions), MAX_AT_ONCE):
+                for answer in self._ask_all(*questions[start : start + MAX_AT_ONCE]):
+                    _good(answer)
         except StatusError:
             self._close(handle)
             raise
@@ -201,20 +214,27 @@ class SftpClient:
 
     def _ask(self, request: Request, expected: int, *fields: bytes) -> _Reply:
         """Send one request and return the body of its answer."""
-        self._last_id += 1
-        self._send(bytes([request]) + _u32(self._last_id) + b"".join(fields))
-        kind, reply = self._receive()
-        if reply.u32() != self._last_id:
-            raise ProtocolError
-        if kind == _STATUS and (status := reply.u32()) != Status.OK:
-            raise StatusError(status)
-        if kind != expected:
-            raise ProtocolError
-        return reply
+        (answer,) = self._ask_all(_Question(request, expected, *fields))
+        return _good(answer)
 
-    def _send(self, packet: bytes) -> None:
+    def _ask_all(self, *questions: _Question) -> list[_Answer]:
+        """Send requests together and return their answers in the same order, refusals included."""
+        first = self._last_id + 1
+        self._last_id += len(questions)
+        waiting = dict(enumerate(questions, first))
+        self._send(*(question.packet(number) for number, question in waiting.items()))
+        answers: dict[int, _Answer] = {}
+        while waiting:  # they may come in any order
+            kind, reply = self._receive()
+            number = reply.u32()
+            if (question := waiting.pop(number, None)) is None:
+                raise ProtocolError
+            answers[number] = question.answer(kind, reply)
+        return [answers[number] for number in sorted(answers)]
+
+    def _send(self, *packets: bytes) -> None:
         self._channel.settimeout(self._patience())
-        self._channel.sendall(_string(packet))
+        self._channel.sendall(b"".join(_string(packet) for packet in packets))
 
     def _receive(self) -> tuple[int, _Reply]:
         until = time.monotonic() + self._patience()
@@ -267,6 +287,37 @@ class _Reply:
 
     def string(self) -> bytes:
         return self.take(self.u32())
+
+
+_Answer = _Reply | int
+"""The body of an answer, or the status with which the server refused."""
+
+
+class _Question:
+    """One request, and the kind of answer that fits it."""
+
+    def __init__(self, request: Request, expected: int, *fields: bytes) -> None:
+        self._request, self._expected, self._fields = request, expected, fields
+
+    def packet(self, number: int) -> bytes:
+        return bytes([self._request]) + _u32(number) + b"".join(self._fields)
+
+    def answer(self, kind: int, reply: _Reply) -> _Answer:
+        if kind == _STATUS and (status := reply.u32()) != Status.OK:
+            return status
+        if kind != self._expected:
+            raise ProtocolError
+        return reply
+
+
+def _good(answer: _Answer) -> _Reply:
+    if isinstance(answer, int):
+        raise StatusError(answer)
+    return answer
+
+
+def _found(answer: _Answer) -> Attributes | None:
+    return None if answer == Status.NO_SUCH_FILE else _attributes(_good(answer))
 
 
 def _u32(number: int) -> bytes:

@@ -6,11 +6,12 @@ No agent, no files of ~/.ssh, no known_hosts, no proxy command: what is trusted 
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -21,9 +22,10 @@ from connectors.codes import Code
 from connectors.exceptions import AuthenticationFailed, ConnectorError, TemporaryError
 from connectors.network import Dialer, Endpoint
 from connectors.port import StepRecorder
+from connectors.results import RemoteIdentity
 from connectors.transports.ssh_keys import HOST_KEY_ALGORITHMS, HostKeyPin, UnusableKey, fingerprint, load_private_key
 
-LOGIN_STEPS: Final = ("resolve", "connect", "host_key", "authenticate")
+LOGIN_STEPS: Final = ("resolve", "connect", "host_key", "authenticate", "identity")
 
 _AGREEING: Final = " while agreeing on encryption"
 
@@ -32,6 +34,11 @@ _REFUSED: Final = {
     "ciphers": ["3des-cbc"],
     "macs": ["hmac-md5", "hmac-md5-96", "hmac-sha1-96"],
 }
+
+# `SSH-protoversion-softwareversion SP comments` (RFC 4253, section 4.2), and where a version begins in it.
+_GREETING: Final = re.compile(r"SSH-[^-]*-(?P<software>\S*) ?(?P<comments>.*)")
+_VERSION: Final = re.compile(r"[-_/ ]v?\d|\bv?\d+\.")
+_MAX_GREETING: Final = 255
 
 # paramiko logs the server's words and tracebacks; what there is to say is raised, in our words.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL + 1)
@@ -47,10 +54,25 @@ class SshTarget:
     password: str | None = field(default=None, repr=False)
     private_key: str | None = field(default=None, repr=False)
     passphrase: str | None = field(default=None, repr=False)
+    certificate: str | None = None
+    """An OpenSSH user certificate for the private key."""
     host_key: str | None = None
     """A public key line or a SHA256: fingerprint; None trusts nobody."""
     timeout_s: float = 10.0
     """Seconds for each wait: for the connection, for the handshake, for each answer."""
+
+
+class _PromptSocket(socket.socket):
+    """A socket that confirms at once what it has read.
+
+    Until it has logged us in, OpenSSH sends its next packet only when we have confirmed the one before (Nagle's
+    algorithm), and Linux confirms 40 ms late when there is nothing to answer (tcp(7), TCP_QUICKACK: not permanent).
+    """
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        data = super().recv(size, flags)
+        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        return data
 
 
 class SshTransport(paramiko.Transport):
@@ -59,7 +81,8 @@ class SshTransport(paramiko.Transport):
     def __init__(self, connection: socket.socket, key_types: tuple[str, ...], timeout_s: float) -> None:
         # paramiko goes on trying to send for ever; the kernel gives up (tcp(7): also when the far end reads no more).
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, max(1, round(timeout_s * 1000)))
-        super().__init__(connection, disabled_algorithms=_REFUSED)
+        # The socket changes hands: to close the old one closes nothing any more.
+        super().__init__(_PromptSocket(fileno=connection.detach()), disabled_algorithms=_REFUSED)
         self._host_key_algorithms = tuple(name for kind in key_types for name in HOST_KEY_ALGORITHMS[kind])
         self.said_goodbye = False
         self.banner_timeout = self.handshake_timeout = self.auth_timeout = self.channel_timeout = timeout_s
@@ -69,14 +92,27 @@ class SshTransport(paramiko.Transport):
         # Without the certificates that paramiko would add: there is no authority here to check them against.
         return self._host_key_algorithms
 
+    @property
+    def greeting(self) -> str:
+        """The line with which the server introduced itself, made safe to show; the key exchange has proven it."""
+        return "".join(char if " " <= char <= "~" else "?" for char in self.remote_version[:_MAX_GREETING])
+
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         # A server that ends the login in words has refused it; a link that just dies has not.
         self.said_goodbye = True
         super()._parse_disconnect(message)  # type: ignore[misc]  # missing in the stubs
 
 
-def log_in(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> SshTransport:
-    """Return an authenticated connection; records the steps resolve, connect, host_key and authenticate.
+def log_in(
+    target: SshTarget, dialer: Dialer, steps: StepRecorder, recognise: Callable[[RemoteIdentity], None]
+) -> SshTransport:
+    """Return an authenticated connection; records the LOGIN_STEPS.
+
+    Args:
+        target: where, as whom, and whom to believe.
+        dialer: opens the connection.
+        steps: where the steps are written down.
+        recognise: is told who the server says it is; what it raises ends the login.
 
     Raises:
         TemporaryError: the server cannot be reached, or the link broke.
@@ -89,7 +125,7 @@ def log_in(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> SshTranspo
         note.detail = ", ".join(endpoint.addresses)
     with steps.step("connect"):
         connection = dialer.connect_to(endpoint, timeout_s=target.timeout_s - (time.monotonic() - started))
-    with steps.step("host_key") as note:
+    with closing(connection), steps.step("host_key") as note:  # closing is for a test that is cancelled here
         left = target.timeout_s - (time.monotonic() - started)
         transport = _Handshake(target, dialer, endpoint).run(connection, timeout_s=left)
         key = transport.get_remote_server_key()
@@ -98,10 +134,22 @@ def log_in(target: SshTarget, dialer: Dialer, steps: StepRecorder) -> SshTranspo
         with steps.step("authenticate") as note:
             note.detail = f"Logged in as {target.username}."
             _authenticate(transport, target)
+        with steps.step("identity") as note:
+            note.detail = transport.greeting
+            recognise(RemoteIdentity(server=product(transport.greeting)))
     except BaseException:
         transport.close()
         raise
     return transport
+
+
+def product(greeting: str) -> str | None:
+    """Return the product that a server's greeting names, without its version; None when it names only a version."""
+    if parts := _GREETING.fullmatch(greeting):
+        for part in (parts["software"], parts["comments"]):
+            if name := _VERSION.split(part, maxsplit=1)[0].strip():
+                return name
+    return None
 
 
 @dataclass(frozen=True)
@@ -174,7 +222,7 @@ def _authenticate(transport: SshTransport, target: SshTarget) -> None:
     more_asked_for = True
     if target.private_key:
         try:
-            key = load_private_key(target.private_key, target.passphrase)
+            key = load_private_key(target.private_key, target.passphrase, target.certificate)
         except UnusableKey:
             raise AuthenticationFailed(username=target.username) from None
         more_asked_for = _attempt(transport, target, lambda: transport.auth_publickey(target.username, key))

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCertificateType
+from paramiko.pkey import PublicBlob
 
 HOST_KEY_ALGORITHMS: Final[dict[str, tuple[str, ...]]] = {
     "ssh-ed25519": ("ssh-ed25519",),
@@ -77,13 +79,54 @@ class WrongPassphrase(UnusableKey):
     """The private key is encrypted, and the passphrase does not open it."""
 
 
-def load_private_key(text: str, passphrase: str | None) -> paramiko.PKey:
+class UnusableCertificate(UnusableKey):
+    """This is no OpenSSH certificate."""
+
+
+class HostCertificate(UnusableCertificate):
+    """The certificate is for a server, not for a login."""
+
+
+class ForeignCertificate(UnusableCertificate):
+    """The certificate was issued for another key."""
+
+
+def load_private_key(text: str, passphrase: str | None, certificate: str | None = None) -> paramiko.PKey:
     """Return a private key written as OpenSSH, PEM or PKCS #8.
+
+    Args:
+        text: the key.
+        passphrase: what opens it, if it is encrypted.
+        certificate: an OpenSSH user certificate for it, on one line; a login then shows it in place of the public key.
 
     Raises:
         WrongPassphrase: it is encrypted, and the passphrase is missing or wrong.
+        UnusableCertificate: the certificate cannot be read, or is not a user's, or is for another key.
         UnusableKey: it is not a private key, or of a type other than Ed25519, ECDSA and RSA.
     """
+    key = _private_key(text, passphrase)
+    if certificate is not None:
+        # Not by paramiko's load_certificate, which first looks for a file of this name.
+        key.public_blob = _certificate_for(key, certificate)
+    return key
+
+
+def _certificate_for(key: paramiko.PKey, line: str) -> PublicBlob:
+    try:
+        certificate = serialization.load_ssh_public_identity(line.strip().encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnusableCertificate from None
+    if not isinstance(certificate, SSHCertificate):
+        raise UnusableCertificate
+    if certificate.type is not SSHCertificateType.USER:
+        raise HostCertificate
+    public = certificate.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    if public.decode().split()[1] != key.get_base64():
+        raise ForeignCertificate
+    return PublicBlob.from_string(line.strip())
+
+
+def _private_key(text: str, passphrase: str | None) -> paramiko.PKey:
     key = _decrypted(text.strip().encode() + b"\n", passphrase)
     key_class: type[paramiko.PKey]
     match key:

@@ -22,8 +22,8 @@ from connectors.tests.peers.proxy import CuttingProxy, blackhole, silent_server
 pytestmark = pytest.mark.sftp
 
 CONNECTOR = DropzoneJsonV1Connector()
-LOGIN = ["resolve", "connect", "host_key", "authenticate"]
-FOLDERS = ["export_path", "write", "clean_up", "ack_path"]
+LOGIN = ["resolve", "connect", "host_key", "authenticate", "identity"]
+FOLDERS = ["export_path", "read", "write", "clean_up", "ack_path"]
 
 
 def diagnose(config: dict[str, object]) -> TestResult:

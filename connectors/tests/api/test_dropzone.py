@@ -61,8 +61,8 @@ class TestSftpTest:
 
         assert answer.status_code == 200
         assert [step["name"] for step in answer.json()["steps"]] == [
-            *("resolve", "connect", "host_key", "authenticate"),
-            *("export_path", "write", "clean_up", "ack_path"),
+            *("resolve", "connect", "host_key", "authenticate", "identity"),
+            *("export_path", "read", "write", "clean_up", "ack_path"),
         ]
         assert answer.json()["not_proven"]
         assert list(inbox.iterdir()) == []

@@ -40,7 +40,7 @@ def target(server: OpenSSH, **changes: object) -> SshTarget:
 
 def log_in(target: SshTarget, dialer: Dialer = UNRESTRICTED) -> StepRecorder:
     steps = StepRecorder()
-    with sftp_store(target, dialer, steps) as store:
+    with sftp_store(target, dialer, steps, lambda _: None) as store:
         store.folder("inbox")
     return steps
 
@@ -48,7 +48,7 @@ def log_in(target: SshTarget, dialer: Dialer = UNRESTRICTED) -> StepRecorder:
 def failure(target: SshTarget, dialer: Dialer = UNRESTRICTED) -> tuple[ConnectorError, str]:
     """Return the error of a login and the name of the step in which it happened."""
     steps = StepRecorder()
-    with pytest.raises(ConnectorError) as caught, sftp_store(target, dialer, steps) as store:
+    with pytest.raises(ConnectorError) as caught, sftp_store(target, dialer, steps, lambda _: None) as store:
         store.folder("inbox")
     return caught.value, steps.steps[-1].name
 
@@ -57,7 +57,7 @@ class TestLogin:
     def test_records_each_step(self, openssh: OpenSSH) -> None:
         steps = log_in(target(openssh)).steps
 
-        assert [step.name for step in steps] == ["resolve", "connect", "host_key", "authenticate"]
+        assert [step.name for step in steps] == ["resolve", "connect", "host_key", "authenticate", "identity"]
         assert all(step.status == "passed" for step in steps)
 
     @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
@@ -247,7 +247,7 @@ class TestFolder:
 
     def _sending_fails(self, openssh: OpenSSH, folder: str) -> Code:
         with (
-            sftp_store(target(openssh), UNRESTRICTED, StepRecorder()) as store,
+            sftp_store(target(openssh), UNRESTRICTED, StepRecorder(), lambda _: None) as store,
             pytest.raises(TemporaryError) as caught,
         ):
             FileDrop(transport="sftp", folder=store.folder(folder), atomic=True, temp_suffix=".tmp").send(DOCUMENT)

@@ -52,14 +52,14 @@ def faulty_target(server: FaultySftp) -> SshTarget:
 
 
 def send(target: SshTarget, *, atomic: bool = True, within_s: float = 60, dialer: Dialer = UNRESTRICTED) -> Receipt:
-    with sftp_store(target, dialer, StepRecorder()) as store:
+    with sftp_store(target, dialer, StepRecorder(), lambda _: None) as store:
         store.finish_within(within_s)
         drop = FileDrop(transport="sftp", folder=store.folder("inbox"), atomic=atomic, temp_suffix=".tmp")
         return drop.send(DOCUMENT)
 
 
 def find(target: SshTarget) -> Receipt | None:
-    with sftp_store(target, UNRESTRICTED, StepRecorder()) as store:
+    with sftp_store(target, UNRESTRICTED, StepRecorder(), lambda _: None) as store:
         folder = store.folder("inbox")
         return FileDrop(transport="sftp", folder=folder, atomic=True, temp_suffix=".tmp").find(DOCUMENT)
 
@@ -236,6 +236,7 @@ class TestFaultAtAStep:
     @pytest.mark.parametrize("step", ["open", "write", "close", "stat", "remove"])
     def test_cut_before_the_rename_is_temporary(self, faulty_sftp: Callable[..., FaultySftp], step: str) -> None:
         server = faulty_sftp(cut_before=step)
+        (server.root / "inbox" / TEMP_NAME).write_text("left by a killed attempt, to be removed first")
 
         with pytest.raises(TemporaryError) as caught:
             send(faulty_target(server))
