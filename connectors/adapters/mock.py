@@ -55,6 +55,15 @@ class MockConfig(ConnectorConfig):
     api_key: Annotated[
         Secret | None, Field(title="API key", description="Accepted whatever it is.", max_length=1024)
     ] = None
+    environment: Annotated[
+        Line,
+        INERT,  # what is heard from there, not where anything goes
+        Field(
+            title="Environment",
+            description="What the ERP says it is; change it to see how a changed far end is refused.",
+            max_length=64,
+        ),
+    ] = "mock"
     latency_ms: Annotated[
         int, INERT, Field(title="Latency (ms)", description="How long each call takes.", ge=0, le=60_000)
     ] = 0
@@ -171,6 +180,7 @@ class MockConnector(ERPConnectorPort[MockConfig]):
         cls._outbox.clear()
 
     def export(self, order: Order, config: MockConfig, context: ExportContext) -> ExportResult:
+        context.recognise(self.identify(config, context))
         document = context.document or self.render(order, config, context)
         arriving = Received(
             account=config.account,
@@ -190,14 +200,19 @@ class MockConnector(ERPConnectorPort[MockConfig]):
         return _result(arriving, config, already_delivered=not is_new)
 
     def test_connection(self, config: MockConfig, context: Context) -> TestResult:
-        with context.steps.plan("connect", "log_in"):
+        identity = None
+        with context.steps.plan("connect", "log_in", "identity"):
             with context.steps.step("connect"):
                 _pause(config)
             with context.steps.step("log_in"):
                 if config.fail_with in _CONCERN_THE_CONNECTION:
                     raise _scripted_error(config)
+            with context.steps.step("identity") as note:
+                identity = self.identify(config, context)
+                note.detail = f"{identity.company} ({identity.environment})"
+                context.recognise(identity)
         return context.steps.result(
-            not_proven=("Anything: there is no ERP behind this connection.",), identity=self.identify(config, context)
+            not_proven=("Anything: there is no ERP behind this connection.",), identity=identity
         )
 
     def render(self, order: Order, config: MockConfig, context: ExportContext) -> Document:
@@ -223,10 +238,13 @@ class MockConnector(ERPConnectorPort[MockConfig]):
         return applied
 
     def identify(self, config: MockConfig, context: Context) -> RemoteIdentity:
-        return RemoteIdentity(company=config.account, environment="mock", currency="EUR", server="this process")
+        return RemoteIdentity(
+            company=config.account, environment=config.environment, currency="EUR", server="this process"
+        )
 
     @contextmanager
     def open_session(self, config: MockConfig, context: Context) -> Iterator[MockSession]:
+        context.recognise(self.identify(config, context))
         yield MockSession(self, config)
 
 

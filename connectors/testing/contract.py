@@ -11,24 +11,33 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import jsonschema_rs
 
+from connectors.codes import Code
 from connectors.config import ConnectorConfig
-from connectors.exceptions import ConfigurationError, Fault
-from connectors.port import Context, ERPConnectorPort, ExportContext
+from connectors.exceptions import ConfigurationError, ConnectorError, Fault
+from connectors.port import Context, ERPConnectorPort, ExportContext, StepRecorder
 from connectors.registry import ConnectorRegistry
+from connectors.results import RemoteIdentity, StepStatus, TestResult, TestStep
 from connectors.testing import sample_orders
 from connectors.testing.fakes import context, export_context
+
+WRITING_STEPS: Final = ("write", "clean_up")
+"""What a connection test calls the steps that change something at the far end, if only for a moment."""
 
 
 class ConnectorContract(ABC):
     """The shared tests; pytest collects them from the subclass."""
 
     connector_class: ClassVar[type[ERPConnectorPort[Any]]]
+    uses_network: ClassVar[bool] = True
+    """Does it connect to anybody? Then its configuration says to whom."""
 
     # Hooks: what the subclass gives.
 
@@ -81,6 +90,15 @@ class ConnectorContract(ABC):
         shown = f"{parsed!r} {parsed} {json.dumps(parsed.public())} {parsed.model_dump_json()}"
         self._assert_no_secret(shown, self.config())
 
+    def test_config_says_whom_it_talks_to(self) -> None:
+        assert self._parsed().endpoint() or not self.uses_network
+
+    def test_expiries_are_moments(self) -> None:
+        for expiry in self._parsed().expiries():
+            assert expiry.field in self.connector_class.Config.model_fields
+            assert expiry.kind
+            assert expiry.expires_at.utcoffset() is not None
+
     def test_same_order_renders_the_same_document(self) -> None:
         if not self.connector_class.supports_render:
             return
@@ -96,9 +114,42 @@ class ConnectorContract(ABC):
     def test_connection_test_leaves_nothing_behind(self) -> None:
         before = dict(self.far_end())
 
-        result = self._connector().test_connection(self._parsed(), self._context())
+        result = self._test(self._context())
 
         assert result.success, result.failed_step
+        assert dict(self.far_end()) == before
+
+    def test_check_that_may_not_write_leaves_no_trace(self) -> None:
+        before = dict(self.far_end())
+
+        result = self._test(replace(self._context(), may_write=False))
+
+        assert result.success, result.failed_step
+        assert result.not_proven
+        assert not [step for step in result.steps if step.name in WRITING_STEPS and not _is_explained_skip(step)]
+        assert dict(self.far_end()) == before
+
+    def test_cancelled_connection_test_leaves_nothing_behind(self) -> None:
+        before = dict(self.far_end())
+        whole = [step for step in self._test(self._context()).steps if step.status is not StepStatus.SKIPPED]
+
+        for position, step in enumerate(whole):
+            result = self._test(replace(self._context(), steps=_cancelled_before(position)))
+
+            assert result.failed_step, step.name
+            assert (result.failed_step.name, result.failed_step.code) == (step.name, Code.TEST_CANCELLED)
+            _assert_rest_is_skipped(result)
+            assert dict(self.far_end()) == before, step.name
+
+    def test_changed_far_end_gets_nothing(self) -> None:
+        if not self.connector_class.supports_identify:
+            return
+        shown, before = self._connector().identify(self._parsed(), self._context()), dict(self.far_end())
+        assert self._test(replace(self._context(), pinned_identity=shown)).success
+
+        for name, value in shown.as_json().items():
+            if value is not None:
+                self._assert_is_refused(replace(shown, **{name: f"not {value}"}))
         assert dict(self.far_end()) == before
 
     def test_failed_connection_test_is_a_report_without_secrets(self) -> None:
@@ -110,6 +161,7 @@ class ConnectorContract(ABC):
             assert result.failed_step, config.keys()
             assert result.failed_step.code
             assert result.failed_step.hint
+            _assert_rest_is_skipped(result)
             self._assert_no_secret(json.dumps(result.as_json()), config)
 
     def test_export_twice_is_delivered_once(self) -> None:
@@ -163,6 +215,23 @@ class ConnectorContract(ABC):
     def _parsed(self) -> ConnectorConfig:
         return self.connector_class.Config.parse(self.config())
 
+    def _test(self, context: Context) -> TestResult:
+        return self._connector().test_connection(self._parsed(), context)
+
+    def _assert_is_refused(self, pinned: RemoteIdentity) -> None:
+        result = self._test(replace(self._context(), pinned_identity=pinned))
+        assert result.failed_step
+        assert result.failed_step.code is Code.IDENTITY_CHANGED
+        assert result.identity
+        _assert_rest_is_skipped(result)
+
+        attempt = replace(self._export_context(), pinned_identity=pinned)
+        order = sample_orders.minimal()
+        assert _failure(lambda: self._connector().export(order, self._parsed(), attempt)) is Code.IDENTITY_CHANGED
+        if self.connector_class.supports_session:
+            session = self._connector().open_session(self._parsed(), attempt)
+            assert _failure(session.__enter__) is Code.IDENTITY_CHANGED
+
     def _context(self) -> Context:
         return context(dropzone_root=self.dropzone_root())
 
@@ -172,3 +241,29 @@ class ConnectorContract(ABC):
     def _assert_no_secret(self, text: str, config: Mapping[str, Any]) -> None:
         for name in self.connector_class.Config.secret_fields():
             assert str(config.get(name) or "\0") not in text, f"{name} is shown"
+
+
+def _cancelled_before(position: int) -> StepRecorder:
+    """Return a record of a test that is cancelled before the step at this position, from 0."""
+    asked = count()
+    return StepRecorder(is_cancelled=lambda: next(asked) >= position)
+
+
+def _assert_rest_is_skipped(result: TestResult) -> None:
+    assert result.failed_step
+    for step in result.steps[result.steps.index(result.failed_step) + 1 :]:
+        assert step.status is StepStatus.SKIPPED, step.name
+        assert result.failed_step.name in step.detail, step.name
+
+
+def _is_explained_skip(step: TestStep) -> bool:
+    return step.status is StepStatus.SKIPPED and bool(step.detail)
+
+
+def _failure(act: Callable[[], object]) -> Code | None:
+    """Return the code with which a call fails; None when it does not."""
+    try:
+        act()
+    except ConnectorError as error:
+        return error.code
+    return None

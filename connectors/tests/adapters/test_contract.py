@@ -16,6 +16,7 @@ from connectors.tests.peers.openssh import PASSPHRASE, OpenSSH, free_port
 
 class TestMock(ConnectorContract):
     connector_class = MockConnector
+    uses_network = False
 
     @pytest.fixture(autouse=True)
     def empty_outbox(self) -> Iterator[None]:
