@@ -31,6 +31,9 @@ SHOWN_MATTERS: Final = 6
 LISTED_MATTERS: Final = 100
 """How many matters are in sight, and how many can be unfolded."""
 
+_HEALTHS: Final = sorted(Health, key=lambda health: health != Health.HEALTHY)
+"""The good one first, the others as they are declared."""
+
 _STATES: Final = {
     "Acknowledged": (ExportStatus.ACKED,),
     "Sent": (ExportStatus.SENT,),
@@ -70,7 +73,7 @@ class Dashboard:
     """What the signed-in person may see; each part is asked for when the page comes to it."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self.now = timezone.localtime()
+        self.now = timezone.now()
         self.search = request.GET.get("q", "").strip()
         self.has_exports = has_role(request, ALL)
         self.has_connections = has_role(request, CONFIGURE)
@@ -120,7 +123,7 @@ class Dashboard:
                     number=healths[health],
                     url=connections_url(status__exact=ConnectionStatus.ACTIVE, health__exact=health),
                 )
-                for health in Health
+                for health in _HEALTHS
             ),
             Count(
                 label=status_badge(disabled),

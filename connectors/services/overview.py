@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -134,7 +134,7 @@ def by_hour(orgs: Organizations, *, now: datetime) -> list[Hour]:
     rows = (
         ERPExport.objects.filter(org__in=orgs, created_at__gte=day_before(now))
         .order_by()
-        .values_list(TruncHour("created_at"), "status")
+        .values_list(TruncHour("created_at", tzinfo=UTC), "status")
         .annotate(Count("id"))
     )
     hours = [Hour(start=day_before(now) + timedelta(hours=number), counts=Counter()) for number in range(HOURS)]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django import template
 from django.template import Context
+from django.utils import timezone
 from django.utils.timesince import timesince
 
 from connectors.admin.dashboard import Dashboard
@@ -22,4 +23,5 @@ def dashboard(context: Context) -> Dashboard:
 @register.filter
 def age(since: datetime) -> str:
     """Return how long ago that was, in its largest unit."""
-    return timesince(since, depth=1)
+    is_fresh = timezone.now() - since < timedelta(minutes=1)
+    return "a moment" if is_fresh else timesince(since, depth=1)

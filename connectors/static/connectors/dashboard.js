@@ -44,6 +44,8 @@
     }
   }
 
-  setInterval(look, Number(stamp.dataset.every) * 1000);
-  document.addEventListener("visibilitychange", look);
+  if (announcer) {
+    setInterval(look, Number(stamp.dataset.every) * 1000);
+    document.addEventListener("visibilitychange", look);
+  }
 }

@@ -1,0 +1,44 @@
+"""Connections and exports in any state, written straight into their tables."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import count
+from typing import Any
+
+from django.utils import timezone
+
+from connectors.models import ERPConnection, ERPExport
+from connectors.testing import sample_orders
+from tenants.models import Organization
+
+_numbers = count(1)
+
+
+def a_connection(org: Organization, **columns: Any) -> ERPConnection:
+    """Return a connection of `org`, healthy and active unless `columns` say otherwise."""
+    connection = ERPConnection(
+        org=org, connector_type="MOCK", **{"name": f"{org.name} ERP", "health": "HEALTHY"} | columns
+    )
+    connection.write_config({"account": "demo"})
+    connection.save()
+    return connection
+
+
+def an_export(
+    connection: ERPConnection, status: str = "PENDING", *, ago: timedelta = timedelta(), **columns: Any
+) -> ERPExport:
+    """Return an export that was accepted so long ago and is in this state now."""
+    order = sample_orders.minimal(columns.pop("order_id", f"SO-{next(_numbers)}"))
+    return ERPExport.objects.create(
+        org_id=connection.org_id,
+        connection=connection,
+        status=status,
+        order_id=order.order_id,
+        order=order.as_json(),
+        order_fingerprint=order.fingerprint(),
+        created_at=timezone.now() - ago,
+        actor_kind="SYSTEM",
+        actor_label="test",
+        **columns,
+    )
