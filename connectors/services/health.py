@@ -60,7 +60,6 @@ _UNCOUNTED: Final = frozenset(
         Code.TEST_INTERRUPTED,
         Code.CONFIGURATION_INVALID,
         Code.UNKNOWN_CONNECTOR,
-        Code.UNREADABLE_CONFIG,
     }
 )
 """Failures that show no trouble of the far end: they are not counted."""
@@ -194,12 +193,14 @@ def _note_failed(row: ERPConnection, code: str) -> None:
     if code in _FOR_GOOD:
         _pause(row, code)
         return
+    if code == Code.UNREADABLE_CONFIG:
+        # Nobody logs in with it, so there is nothing to hold back once it can be read again.
+        row.health, row.retry_at = Health.UNREADABLE, None
+        return
+    if code != Code.TEST_INTERRUPTED:
+        row.health = Health.FAILING
     if code not in _UNCOUNTED or row.retry_at is not None:
         _count(row, code)
-    if code == Code.UNREADABLE_CONFIG:
-        row.health = Health.UNREADABLE
-    elif code != Code.TEST_INTERRUPTED:
-        row.health = Health.FAILING
 
 
 def _counts(error: ConnectorError, *, is_first: bool) -> bool:

@@ -37,9 +37,9 @@ def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_the_commands_of_the_manual_exist() -> None:
     assert set(OURS) == {
-        "create_api_key", "create_organization", "decrypt_connector_config", "demo", "encryption_status",
-        "generate_master_key", "list_connectors", "poll_acks", "push_order", "rotate_encryption_key",
-        "test_connections",
+        "arm_installation", "create_api_key", "create_organization", "decrypt_connector_config", "demo",
+        "encryption_status", "generate_master_key", "list_connectors", "poll_acks", "push_order",
+        "rotate_encryption_key", "test_connections",
     }  # fmt: skip
 
 
