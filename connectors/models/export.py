@@ -18,7 +18,7 @@ from typing import Self
 from django.db import models
 from django.utils import timezone
 
-from connectors.models.connection import ERPConnection
+from connectors.models.connection import ConnectionStatus, ERPConnection
 from tenants.actors import ActorKind
 from tenants.models import Organization, OrganizationScopedQuerySet
 
@@ -56,6 +56,13 @@ class ExportQuerySet(OrganizationScopedQuerySet):
         return self.filter(status=ExportStatus.PENDING).filter(
             models.Q(next_attempt_at=None) | models.Q(next_attempt_at__lte=now)
         )
+
+    def startable(self) -> Self:
+        """Return the due exports that a worker has to do with.
+
+        Through a disabled connection nothing is sent: what may have arrived there is looked up, no more.
+        """
+        return self.due().filter(models.Q(connection__status=ConnectionStatus.ACTIVE) | models.Q(outcome_unknown=True))
 
     def expired(self) -> Self:
         """Return the exports whose worker did not come back in time."""
