@@ -70,7 +70,7 @@ def _measure_cold_row(report: Report) -> None:
 
     def from_cold_row() -> object:
         key_ring.cache_clear()
-        return connections.load(ERPConnection.objects.get(pk=row.pk))
+        return configurations.load(ERPConnection.objects.get(pk=row.pk))
 
     def bare_select() -> object:
         with connection.cursor() as cursor:

@@ -14,7 +14,8 @@ from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
-from connectors.services import acknowledgements, delivery, jobs
+from connectors.services import acknowledgements, checks, delivery, diagnosis, jobs
+from connectors.services.testers import testers
 
 _URGENT: Final = 10
 """The sweep must not wait behind the work that it is there to start."""
@@ -43,11 +44,19 @@ def poll_connection(context: JobContext, *, connection_id: str) -> None:
         acknowledgements.poll(connection_id)
 
 
+@app.task(name=jobs.TEST, priority=_URGENT)
+def run_tests() -> None:
+    """Run the tests that wait, in threads of their own: a far end that does not answer keeps no order waiting."""
+    testers.call_one()
+
+
 @app.periodic(cron=_every(settings.SWEEP_SECONDS))
 @app.task(queueing_lock="sweep", priority=_URGENT)
 def sweep(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
-    """Pick up what was left lying."""
+    """Pick up what was left lying, and look after the connections whose time has come."""
     delivery.sweep()
+    diagnosis.recover()
+    checks.start_due()
 
 
 @app.periodic(cron=_every(settings.ACK_POLL_SECONDS))
@@ -56,6 +65,14 @@ def poll_acknowledgements(timestamp: int) -> None:  # noqa: ARG001  # procrastin
     """Let every ERP be asked for its answers, each in a job of its own."""
     for connection_id in acknowledgements.pollable().values_list("pk", flat=True):
         jobs.poll(connection_id)
+
+
+@app.periodic(cron="7 * * * *")
+@app.task(queueing_lock="keep_house")
+def keep_house(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
+    """Warn of credentials that expire, and forget what is no longer kept."""
+    checks.announce_expiries()
+    checks.forget_old_tests()
 
 
 @app.periodic(cron="*/10 * * * *")

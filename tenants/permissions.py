@@ -19,7 +19,11 @@ OPERATE: Final = frozenset({Role.ADMIN, Role.INTEGRATOR, Role.OPS})
 """Submit, preview, retry and cancel exports."""
 
 CONFIGURE: Final = frozenset({Role.ADMIN, Role.INTEGRATOR})
-"""Manage and test connections, read the audit trail."""
+"""Manage connections, read the audit trail."""
+
+
+TEST: Final = CONFIGURE
+"""Test connections, which logs in at the far end. A permission of its own: it may be given or taken apart."""
 
 
 class HasRole(BasePermission):

@@ -20,7 +20,7 @@ from connectors.config import ConnectorConfig
 from connectors.exceptions import InvalidInput
 from connectors.models import ConnectionStatus, ConnectionTest, ERPConnection, Health
 from connectors.registry import registry
-from connectors.services import connections
+from connectors.services import configurations, connections, diagnosis
 from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, Refused
 from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, badge, organizations_of
 from tenants.models import Organization
@@ -109,7 +109,7 @@ class ConnectionAdmin(OrganizationScopedAdmin):
     @admin.display(description="health", ordering="health")
     def health_shown(self, connection: ERPConnection) -> SafeString:
         """Return the health, which for an unreadable row only a look at the row tells."""
-        return health_badge(connections.describe(connection)["health"])
+        return health_badge(configurations.describe(connection)["health"])
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         """Add a button that tests the row and comes back to this very list."""
@@ -137,7 +137,7 @@ class ConnectionAdmin(OrganizationScopedAdmin):
             messages.error(request, f"Select at most {MAX_TESTS_AT_ONCE} connections; {hint}")
             return
         for connection in chosen:
-            _say(request, connection, connections.test(connection, actor_of(request)))
+            _say(request, connection, diagnosis.test(connection, actor_of(request)))
 
     # -- Adding ------------------------------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class ConnectionAdmin(OrganizationScopedAdmin):
     ) -> HttpResponse:
         """Show a connection's state, and change its name and configuration."""
         connection = self.find(request, object_id, CONFIGURE)
-        described = connections.describe(connection)
+        described = configurations.describe(connection)
         form = ChangeConnectionForm(
             request.POST if request.method == "POST" else None,
             config_class=_config_class(connection),
@@ -262,7 +262,7 @@ class ConnectionAdmin(OrganizationScopedAdmin):
     def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Test the stored configuration, and go back to where the button was."""
         connection = self.find(request, object_id, CONFIGURE)
-        report = connections.test(connection, actor_of(request))
+        report = diagnosis.test(connection, actor_of(request))
         if "from_list" not in request.POST:
             return HttpResponseRedirect(f"{self.url('change', connection.pk)}#last-test")
         _say(request, connection, report)

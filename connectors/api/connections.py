@@ -1,47 +1,32 @@
-"""Connections: create, look at, change, test, activate, delete. What is secret goes in and never comes out."""
+"""Connections: create, look at, change, activate, delete. What is secret goes in and never comes out."""
 
 from __future__ import annotations
 
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
 from django.db.models import Prefetch
-from django.http import HttpResponseBase
 from django.urls import reverse
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from connectors.api import examples, problems, shapes
+from connectors.api import examples, shapes
 from connectors.api.filters import ConnectionFilter
 from connectors.api.schema import Answer, describe
 from connectors.api.views import ApiView, ListView, found
-from connectors.models import ConnectionTest, ERPConnection
+from connectors.models import ConnectionTest, ERPConnection, Health
 from connectors.models.connection import ConnectionQuerySet
-from connectors.services import connections
+from connectors.services import checks, configurations, connections, diagnosis
 from tenants.models import Organization
 from tenants.permissions import CONFIGURE
 
-_CONNECTION: Final = Answer(
+CONNECTION: Final = Answer(
     description="The connection as it is now.", model=shapes.Connection, example=examples.CONNECTION
 )
-_PASSED: Final = Answer(description="Every step passed.", model=shapes.TestReport, example=examples.TEST_REPORT)
-_FAILED: Final = Answer(
-    description="The test failed; `code` is the failing step's, `test` is the whole report.",
-    model=shapes.FailedTestProblem,
-    example={
-        "type": "about:blank",
-        "title": "Bad Request",
-        "status": 400,
-        "detail": examples.FAILED_TEST_REPORT["steps"][0]["detail"],
-        "code": "CONNECTION_REFUSED",
-        "request_id": "2f1d7f8b-9c10-4a58-8f0c-5a3f0e6d1c11",
-        "hint": examples.FAILED_TEST_REPORT["steps"][0]["hint"],
-        "test": examples.FAILED_TEST_REPORT,
-    },
-    media_type=problems.MEDIA_TYPE,
-)
-_INVALID_EDIT: Final = {422: ("SECRETS_REQUIRED",)}
+_MONITORING: Final = Answer(description="How it is looked after.", model=shapes.Monitoring)
+INVALID_EDIT: Final = {422: ("SECRETS_REQUIRED",)}
 
 
 class ConnectionsView(ListView):
@@ -57,7 +42,7 @@ class ConnectionsView(ListView):
     )
     def get(self, request: Request) -> Response:
         """List the organisation's connections."""
-        return self.page(_of(self.org), show)
+        return self.page(of_organization(self.org), show)
 
     @describe(
         "create_connector",
@@ -86,9 +71,9 @@ class ConnectionsView(ListView):
             status=wanted.status,
         )
         if wanted.test_on_save:
-            connections.test(connection, self.actor)
+            diagnosis.test(connection, self.actor)
         location = reverse("api:connector", args=[connection.pk])
-        shown = show(found(_of(self.org), connection.pk))
+        shown = show(found(of_organization(self.org), connection.pk))
         return Response(shown, status=HTTPStatus.CREATED, headers={"Location": location})
 
 
@@ -97,18 +82,18 @@ class ConnectionView(ApiView):
 
     roles = {"GET": CONFIGURE, "PATCH": CONFIGURE, "DELETE": CONFIGURE}
 
-    @describe("get_connector", "Show a connection", answers={200: _CONNECTION})
+    @describe("get_connector", "Show a connection", answers={200: CONNECTION})
     def get(self, request: Request, connection_id: UUID) -> Response:
         """Show a connection without its secrets; one that cannot be decrypted has the health UNREADABLE."""
-        return Response(show(found(_of(self.org), connection_id)))
+        return Response(show(found(of_organization(self.org), connection_id)))
 
     @describe(
         "change_connector",
         "Change a connection",
         request=shapes.ConnectionPatch,
         request_examples={"Wait longer, expect no answers": examples.CONNECTION_PATCH},
-        answers={200: _CONNECTION},
-        problems={409: ("ACTIVE_CONNECTOR_EXISTS", "CONFLICT"), **_INVALID_EDIT},
+        answers={200: CONNECTION},
+        problems={409: ("ACTIVE_CONNECTOR_EXISTS", "CONFLICT", "UNTESTED_REVISION"), **INVALID_EDIT},
     )
     def patch(self, request: Request, connection_id: UUID) -> Response:
         """Change what is given.
@@ -116,17 +101,23 @@ class ConnectionView(ApiView):
         `config` is merged: null clears a field, a secret that is left out is kept, unless the edit changes the
         destination, which drops every stored secret until it is entered again.
         """
-        connection = found(_of(self.org), connection_id)
+        connection = found(of_organization(self.org), connection_id)
         patch = shapes.ConnectionPatch.parse(request.data)
-        connections.change(
+        change = partial(
+            connections.change,
             connection,
             self.actor,
             config=patch.config,
             name=patch.name,
             status=patch.status,
+            reason=patch.reason,
             expected_revision=patch.revision,
         )
-        return Response(show(found(_of(self.org), connection_id)))
+        # With a new configuration there is nothing to test before it is stored.
+        changed = change() if patch.config is not None else diagnosis.proving(connection, self.actor, change)
+        if patch.test_on_save:
+            diagnosis.test(changed, self.actor)
+        return Response(show(found(of_organization(self.org), connection_id)))
 
     @describe(
         "delete_connector",
@@ -136,66 +127,8 @@ class ConnectionView(ApiView):
     )
     def delete(self, request: Request, connection_id: UUID) -> Response:
         """Delete a connection through which nothing was sent; disable any other."""
-        connections.delete(found(_of(self.org), connection_id), self.actor)
+        connections.delete(found(of_organization(self.org), connection_id), self.actor)
         return Response(status=HTTPStatus.NO_CONTENT)
-
-
-class ConnectionTestView(ApiView):
-    """The test of one connection."""
-
-    roles = {"POST": CONFIGURE}
-
-    @describe(
-        "test_connector",
-        "Test a connection",
-        request=shapes.TestInput,
-        request_examples={"As it is stored": {}, "With another time-out": {"config": {"timeout_s": 30}}},
-        is_body_required=False,
-        answers={200: _PASSED, 400: _FAILED},
-        problems=_INVALID_EDIT,
-    )
-    def post(self, request: Request, connection_id: UUID) -> HttpResponseBase:
-        """Try everything an export needs, as stored or with an edit that is not saved; nothing is left behind."""
-        connection = found(_of(self.org), connection_id)
-        wanted = shapes.TestInput.parse(request.data)
-        return _report(request, connections.test(connection, self.actor, patch=wanted.config).result)
-
-
-class UnsavedTestView(ApiView):
-    """The test of a configuration that is not stored."""
-
-    roles = {"POST": CONFIGURE}
-
-    @describe(
-        "test_unsaved_connector",
-        "Test a configuration without storing it",
-        request=shapes.unsaved_test_request,
-        request_examples={"SFTP dropzone": examples.UNSAVED_TEST_INPUT},
-        answers={200: _PASSED, 400: _FAILED},
-    )
-    def post(self, request: Request) -> HttpResponseBase:
-        """Try a configuration; neither it nor the report is stored."""
-        wanted = shapes.UnsavedTestInput.parse(request.data)
-        result = connections.test_unsaved(
-            self.org, self.actor, connector_type=wanted.connector_type, config=wanted.config
-        )
-        return _report(request, result.as_json())
-
-
-class ConnectionTestsView(ListView):
-    """The history of one connection's tests."""
-
-    roles = {"GET": CONFIGURE}
-
-    @describe(
-        "list_connector_tests",
-        "List the tests of a connection",
-        answers={200: Answer(description="Newest first.", model=shapes.Page[shapes.ConnectionTestRun])},
-    )
-    def get(self, request: Request, connection_id: UUID) -> Response:
-        """List the tests that were run on this connection, each with its whole report."""
-        connection = found(_of(self.org), connection_id)
-        return self.page(ConnectionTest.objects.of(self.org).filter(connection=connection), _show_test)
 
 
 class ConnectionActivationView(ApiView):
@@ -209,22 +142,58 @@ class ConnectionActivationView(ApiView):
         request=shapes.ActivationInput,
         request_examples={"Switch over": {"replace": True}},
         is_body_required=False,
-        answers={200: _CONNECTION},
-        problems={409: ("ACTIVE_CONNECTOR_EXISTS",)},
+        answers={200: CONNECTION},
+        problems={409: ("ACTIVE_CONNECTOR_EXISTS", "UNTESTED_REVISION")},
     )
     def post(self, request: Request, connection_id: UUID) -> Response:
-        """Let this connection take the organisation's orders; with `replace` the present one steps back at once."""
-        connection = found(_of(self.org), connection_id)
+        """Let this connection take the organisation's orders; with `replace` the present one steps back at once.
+
+        What was never tested like this is tested first, unless there is a reason not to, which goes into the audit
+        trail. What the present connection is sending right now it finishes; what waits there moves here.
+        """
+        connection = found(of_organization(self.org), connection_id)
         wanted = shapes.ActivationInput.parse(request.data)
-        connections.activate(connection, self.actor, replace=wanted.replace)
-        return Response(show(found(_of(self.org), connection_id)))
+        activate = partial(connections.activate, connection, self.actor, replace=wanted.replace, reason=wanted.reason)
+        diagnosis.proving(connection, self.actor, activate)
+        return Response(show(found(of_organization(self.org), connection_id)))
+
+
+class MonitoringView(ApiView):
+    """How one connection is looked after."""
+
+    roles = {"GET": CONFIGURE, "PATCH": CONFIGURE}
+
+    @describe("get_connector_monitoring", "Show how a connection is looked after", answers={200: _MONITORING})
+    def get(self, request: Request, connection_id: UUID) -> Response:
+        """Show who the far end has to be, when it is checked, why it is paused and what expires."""
+        return Response(_show_monitoring(found(of_organization(self.org), connection_id)))
+
+    @describe(
+        "change_connector_monitoring",
+        "Change how a connection is looked after",
+        request=shapes.MonitoringPatch,
+        request_examples={"Check every ten minutes": {"check_minutes": 10}},
+        answers={200: _MONITORING},
+    )
+    def patch(self, request: Request, connection_id: UUID) -> Response:
+        """Change what is given: how often it is checked, and the last day of its credentials."""
+        connection = found(of_organization(self.org), connection_id)
+        patch = shapes.MonitoringPatch.parse(request.data)
+        has_day = "credentials_expire_on" in patch.model_fields_set
+        changed = connections.change(
+            connection,
+            self.actor,
+            check_minutes=patch.check_minutes,
+            credentials_expire_on=patch.credentials_expire_on if has_day else connections.KEEP,
+        )
+        return Response(_show_monitoring(changed))
 
 
 def show(connection: ERPConnection) -> dict[str, Any]:
     """Return a connection, fetched with its latest test, as the API shows it."""
     latest: list[ConnectionTest] = connection.latest_tests  # type: ignore[attr-defined]  # prefetched by _of
     return shapes.Connection(
-        **connections.describe(connection),
+        **configurations.describe(connection),
         id=connection.pk,
         connector_type=connection.connector_type,
         name=connection.name,
@@ -238,21 +207,19 @@ def show(connection: ERPConnection) -> dict[str, Any]:
     ).as_json()
 
 
-def _of(org: Organization) -> ConnectionQuerySet:
-    latest = Prefetch("tests", queryset=ConnectionTest.objects.of(org)[:1], to_attr="latest_tests")
+def of_organization(org: Organization) -> ConnectionQuerySet:
+    """Return the organisation's connections, each with its latest test."""
+    finished = ConnectionTest.objects.of(org).of_what_is_in_use()
+    latest = Prefetch("tests", queryset=finished[:1], to_attr="latest_tests")
     return ERPConnection.objects.of(org).select_related("org").prefetch_related(latest)
 
 
-def _show_test(test: ConnectionTest) -> dict[str, Any]:
-    return shapes.ConnectionTestRun(
-        **test.result,
-        id=test.pk,
-        started_at=test.started_at,
-        revision=test.revision,
-        actor=test.actor_label,
-        code=test.code or None,
+def _show_monitoring(connection: ERPConnection) -> dict[str, Any]:
+    return shapes.Monitoring(
+        identity=connection.pinned_identity,
+        is_paused=connection.health == Health.AUTH_FAILED,
+        paused_until=connection.retry_at,
+        check_minutes=connection.check_minutes,
+        credentials_expire_on=connection.credentials_expire_on,
+        expiries=checks.expiries(connection),
     ).as_json()
-
-
-def _report(request: Request, report: dict[str, Any]) -> HttpResponseBase:
-    return Response(report) if report["success"] else problems.failed_test(request, report)

@@ -6,7 +6,7 @@ from django.db.models import Q, QuerySet
 from django_filters import CharFilter, FilterSet, IsoDateTimeFilter, MultipleChoiceFilter, UUIDFilter
 
 from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus, Health
-from connectors.services import connections
+from connectors.services import configurations
 from tenants.models import AuditEvent
 
 
@@ -26,7 +26,7 @@ class ConnectionFilter(FilterSet):
 
         Whether a row can be read is not known to the database: it depends on the keys of this process.
         """
-        shown = [row.pk for row in rows if connections.describe(row)["health"] in values]
+        shown = [row.pk for row in rows if configurations.describe(row)["health"] in values]
         return rows.filter(pk__in=shown)
 
 

@@ -30,7 +30,7 @@ from connectors.exceptions import (
     UnknownConnector,
 )
 from connectors.results import TestResult
-from connectors.services.errors import IdempotencyKeyReused, Refused
+from connectors.services.errors import IdempotencyKeyReused, Refused, TooManyTests
 from connectors.validation import prefixed
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -127,6 +127,10 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
         case UnknownConnector():
             fault = Fault(path="connector_type", message=error.message, code="unknown_connector")
             return _unprocessable(request, VALIDATION_ERROR, "There is no such connector type.", error.hint, (fault,))
+        case TooManyTests():
+            response = _by_status(request, HTTPStatus.TOO_MANY_REQUESTS, error.message, error.hint)
+            response["Retry-After"] = str(error.retry_after)
+            return response
         case Refused():
             reused = isinstance(error, IdempotencyKeyReused)
             status = HTTPStatus.UNPROCESSABLE_ENTITY if reused else HTTPStatus.CONFLICT
@@ -194,6 +198,8 @@ def _by_status(request: Request, status: int, detail: str = "", hint: str = "") 
 def _plain(details: Mapping[str, Any]) -> dict[str, Any]:
     """Return the details of a refusal as members that do not hide those of the problem itself."""
     return {
-        f"present_{name}" if name == "status" else name: value if isinstance(value, int) else value and str(value)
+        f"present_{name}" if name == "status" else name: value
+        if isinstance(value, int | dict) or value is None
+        else str(value)
         for name, value in details.items()
     }

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
-from connectors.models import ConnectionStatus, ExportStatus, Health, Outcome
+from connectors.models import ConnectionStatus, ExportStatus, Health, Outcome, TestState, TestSubject
 from connectors.order import Order
 from connectors.registry import registry
 from connectors.results import RemoteIdentity, StepStatus
@@ -19,6 +19,11 @@ from tenants.models import Role
 
 ConnectionName = Annotated[Line, Field(max_length=100)]
 Flag = Annotated[bool, Field(strict=True)]
+TestOnSave = Annotated[Flag, Field(description="Test it once it is stored; the report is `last_test`.")]
+Reason = Annotated[
+    Line,
+    Field(max_length=500, description="Why it goes into use although no test has succeeded with it; it is audited."),
+]
 ConfigIn = Annotated[dict[str, Any], Field(description="As `config_schema` of the connector type says.")]
 
 # -- Requests ----------------------------------------------------------------------------------------------------------
@@ -31,7 +36,7 @@ class ConnectionInput(StrictModel):
     name: Annotated[ConnectionName | None, Field(description="By default the title of the connector type.")] = None
     config: ConfigIn
     status: ConnectionStatus = ConnectionStatus.ACTIVE
-    test_on_save: Annotated[Flag, Field(description="Test it once it is stored; the report is `last_test`.")] = False
+    test_on_save: TestOnSave = False
 
 
 class ConnectionPatch(StrictModel):
@@ -46,6 +51,20 @@ class ConnectionPatch(StrictModel):
     revision: Annotated[
         Annotated[int, Field(strict=True, ge=1)] | None,
         Field(description="The revision you know; 409 if the configuration was changed since."),
+    ] = None
+    reason: Reason | Literal[""] = ""
+    test_on_save: TestOnSave = False
+
+
+class MonitoringPatch(StrictModel):
+    """What changes in how a connection is looked after; what is left out stays."""
+
+    check_minutes: Annotated[
+        Annotated[int, Field(strict=True, ge=0, le=10_080)] | None,
+        Field(description="Minutes between the scheduled checks, which write nothing at the far end; 0 is never."),
+    ] = None
+    credentials_expire_on: Annotated[
+        date | None, Field(description="Last day of the credentials, where nothing in them tells; null clears it.")
     ] = None
 
 
@@ -68,6 +87,36 @@ class ActivationInput(StrictModel):
     """Whether the connection that is active now steps back."""
 
     replace: Flag = False
+    reason: Reason | Literal[""] = ""
+
+
+class RevertInput(StrictModel):
+    """Which configuration comes back."""
+
+    revision: Annotated[
+        Annotated[int, Field(strict=True, ge=1)] | None,
+        Field(description="By default the latest one that a test succeeded with."),
+    ] = None
+
+
+class StageInput(StrictModel):
+    """The next credentials."""
+
+    config: Annotated[dict[str, Any], Field(description="Secrets only: each with its next value.")]
+
+
+class PromotionInput(StrictModel):
+    """Why untested credentials go into use, if they are untested."""
+
+    reason: Reason | Literal[""] = ""
+
+
+class PinInput(StrictModel):
+    """The host key to trust."""
+
+    fingerprint: Annotated[
+        Line, Field(max_length=100, description="As the last test showed it.", pattern=r"^SHA256:[A-Za-z0-9+/]{43}=?$")
+    ]
 
 
 class ExportInput(StrictModel):
@@ -227,6 +276,15 @@ class SecretState(Shape):
     updated_at: datetime | None
 
 
+class ExpiryShape(Shape):
+    """The last day of one credential."""
+
+    field: Annotated[str, Field(description="Which field holds it; empty for the date entered by hand.")]
+    kind: str
+    expires_at: datetime
+    days_left: Annotated[int, Field(description="Negative once it has expired.")]
+
+
 class ConnectionSummary(Shape):
     """Which connection it is."""
 
@@ -250,14 +308,55 @@ class Connection(ConnectionSummary):
     updated_at: datetime
 
 
-class ConnectionTestRun(TestReport):
-    """One run of a connection test."""
+class Monitoring(Shape):
+    """How a connection is looked after without being asked."""
+
+    identity: Annotated[RemoteIdentity | None, Field(description="Who the far end has to be.")]
+    is_paused: Annotated[bool, Field(description="The sign-in was refused: nothing is sent until a test succeeds.")]
+    paused_until: Annotated[
+        datetime | None,
+        Field(description="After troubles in a row nothing is sent before a check at this time succeeds."),
+    ]
+    check_minutes: Annotated[int, Field(description="Minutes between scheduled checks; 0 is never.")]
+    credentials_expire_on: Annotated[date | None, Field(description="Last day of the credentials, entered by hand.")]
+    expiries: Annotated[list[ExpiryShape], Field(description="When its credentials expire, the next first.")]
+
+
+class ConnectionTestRun(Shape):
+    """One run of a connection test, as far as it is."""
 
     id: UUID
+    connector_id: Annotated[UUID | None, Field(description="Null for a configuration that is not stored.")]
+    subject: Annotated[TestSubject, Field(description="What was tested; CHECK is a scheduled one, which only reads.")]
+    state: TestState
     started_at: datetime
-    revision: int
+    revision: int | None
     actor: str
+    success: Annotated[bool | None, Field(description="Null until it has ended.")]
+    latency_ms: int
+    steps: list[TestStepShape]
+    not_proven: Annotated[list[str], Field(description="What a test without side effects cannot show.")] = []
+    identity: Annotated[RemoteIdentity | None, Field(description="Who the far end says it is.")] = None
     code: Annotated[str | None, Field(description="The code of the step that failed.")]
+
+
+class ConnectionRevision(Shape):
+    """An earlier configuration of a connection, which can come back; never the configuration itself."""
+
+    revision: int
+    replaced_at: datetime
+    replaced_by: str
+    changed: Annotated[list[str], Field(description="The fields that its successor changed.")]
+    tested_at: Annotated[datetime | None, Field(description="When a test last succeeded with it.")]
+
+
+class StagedCredentials(Shape):
+    """Credentials that wait to be promoted."""
+
+    secrets: Annotated[list[str], Field(description="The names of those that will be replaced.")]
+    created_at: datetime
+    actor: str
+    tested_at: datetime | None
 
 
 class Failure(Shape):

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connectors.api import accounts, audit, connections, connector_types, exports
+from connectors.api import accounts, audit, connections, connector_types, diagnosis, exports, revisions
 
 app_name = "api"
 
@@ -11,10 +11,20 @@ urlpatterns = [
     path("connector-types", connector_types.ConnectorTypesView.as_view(), name="connector-types"),
     path("connector-types/<str:connector_type>", connector_types.ConnectorTypeView.as_view(), name="connector-type"),
     path("connectors", connections.ConnectionsView.as_view(), name="connectors"),
-    path("connectors/test", connections.UnsavedTestView.as_view(), name="connectors-test"),
+    path("connectors/test", diagnosis.UnsavedTestView.as_view(), name="connectors-test"),
+    path("connectors/tests/<uuid:test_id>", diagnosis.TestView.as_view(), name="test"),
+    path("connectors/tests/<uuid:test_id>/cancel", diagnosis.TestCancellationView.as_view(), name="test-cancel"),
     path("connectors/<uuid:connection_id>", connections.ConnectionView.as_view(), name="connector"),
-    path("connectors/<uuid:connection_id>/test", connections.ConnectionTestView.as_view(), name="connector-test"),
-    path("connectors/<uuid:connection_id>/tests", connections.ConnectionTestsView.as_view(), name="connector-tests"),
+    path("connectors/<uuid:connection_id>/test", diagnosis.ConnectionTestView.as_view(), name="connector-test"),
+    path("connectors/<uuid:connection_id>/tests", diagnosis.ConnectionTestsView.as_view(), name="connector-tests"),
+    path("connectors/<uuid:connection_id>/monitoring", connections.MonitoringView.as_view(), name="monitoring"),
+    path("connectors/<uuid:connection_id>/identity", diagnosis.IdentityView.as_view(), name="connector-identity"),
+    path("connectors/<uuid:connection_id>/revisions", revisions.RevisionsView.as_view(), name="connector-revisions"),
+    path("connectors/<uuid:connection_id>/revert", revisions.RevertView.as_view(), name="connector-revert"),
+    path("connectors/<uuid:connection_id>/host-key", revisions.HostKeyView.as_view(), name="connector-host-key"),
+    path("connectors/<uuid:connection_id>/staged", revisions.StagedView.as_view(), name="connector-staged"),
+    path("connectors/<uuid:connection_id>/staged/test", diagnosis.StagedTestView.as_view(), name="staged-test"),
+    path("connectors/<uuid:connection_id>/staged/promote", revisions.PromotionView.as_view(), name="staged-promote"),
     path(
         "connectors/<uuid:connection_id>/activate",
         connections.ConnectionActivationView.as_view(),

@@ -122,6 +122,11 @@ class ERPConnection(models.Model):
         self.config_encrypted = EncryptedConfigField.of(self).seal(self, config)
 
     @property
+    def is_tested(self) -> bool:
+        """Whether a test has succeeded with the present configuration."""
+        return self.tested_revision == self.revision
+
+    @property
     def is_readable(self) -> bool:
         """Whether the configuration can be decrypted here."""
         try:

@@ -1,4 +1,4 @@
-"""The configurations a connection had, and the one it may get next."""
+"""The configurations a connection had before the present one, and the one it may get next."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ class ConnectionRevision(models.Model):
     org = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="+")
     connection = models.ForeignKey(ERPConnection, on_delete=models.CASCADE, related_name="revisions")
     number = models.PositiveIntegerField(null=True)
-    """The revision of the connection; null for the staged one, which is not in use yet."""
+    """The revision of the connection that it was; null for the staged one, which is not in use yet."""
     based_on = models.PositiveIntegerField(null=True)
     """The revision that a staged one was made from."""
     config_encrypted = EncryptedConfigField()
     secrets_updated_at = models.JSONField(default=dict)
     changed = models.JSONField(default=list)
-    """The names of the fields in which it differs from the one before."""
+    """The fields that its successor changed; those that the staged one will change."""
     actor_kind = models.CharField(max_length=16, choices=ActorKind)
     actor_label = models.CharField(max_length=150)
+    """Who replaced or staged it."""
     created_at = models.DateTimeField(default=timezone.now)
+    """When it was replaced or staged."""
     tested_at = models.DateTimeField(null=True)
     """When a test last succeeded with it."""
 

@@ -12,18 +12,18 @@ from django.utils import timezone
 
 from connectors.codes import Code
 from connectors.exceptions import (
-    AuthenticationFailed,
     ConfigurationError,
     ConnectorError,
     EncryptionError,
     RejectedByERP,
     UnknownConnector,
 )
-from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus, Health
+from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus
 from connectors.port import Context
 from connectors.registry import registry
 from connectors.results import Acknowledgement, AckStatus, Settlement
-from connectors.services import connections
+from connectors.services import configurations, health
+from connectors.services.contexts import make_context
 from connectors.services.verdicts import as_erp_order_id, error_of
 
 log = structlog.get_logger(__name__)
@@ -33,12 +33,12 @@ POLL_SECONDS: Final = 60.0
 
 
 def pollable() -> QuerySet[ERPConnection]:
-    """Return the connections whose ERP may have an answer for us, and that we may log in to."""
+    """Return the connections whose ERP may have an answer for us, and that we may log in to right now."""
     answering = [name for name, connector in registry.connectors.items() if connector.supports_acknowledgements]
     unanswered = ERPExport.objects.filter(connection=OuterRef("pk"), status=ExportStatus.SENT)
-    return ERPConnection.objects.filter(
+    return ERPConnection.objects.usable().filter(
         Q(status=ConnectionStatus.ACTIVE) | Exists(unanswered), connector_type__in=answering
-    ).exclude(health=Health.AUTH_FAILED)
+    )
 
 
 def poll_all() -> int:
@@ -56,7 +56,7 @@ def poll(connection_id: UUID | str) -> int:
     Returns:
         How many answers were applied.
     """
-    connection = pollable().filter(pk=connection_id).first()
+    connection = pollable().select_related("org").filter(pk=connection_id).first()
     if connection is None:
         return 0
     ledger = _Ledger(connection)
@@ -72,23 +72,24 @@ def poll(connection_id: UUID | str) -> int:
 
 def _poll(connection: ERPConnection, ledger: _Ledger) -> Code | None:
     """Let the connector fetch and the ledger record; return what went wrong."""
-    row = ERPConnection.objects.filter(pk=connection.pk, revision=connection.revision)
     try:
-        connector, config = connections.load(connection)
-        context = Context(**connections.make_context(seconds=POLL_SECONDS))
+        connector, config = configurations.load(connection)
+        context = Context(**make_context(connection.org, seconds=POLL_SECONDS, connection=connection))
         connector.poll_acknowledgements(config, context, ledger.settle)
     except EncryptionError as error:
-        row.update(health=Health.UNREADABLE)
+        health.note_unreadable(connection)
         return error.code
-    except AuthenticationFailed as error:
-        row.update(health=Health.AUTH_FAILED)
-        log.warning("connection.paused", connection_id=str(connection.pk))
+    except ConnectorError as error:
+        # One answer that cannot be read must not stop the orders; a far end that cannot be reached shall.
+        health.note_failure(connection, error, is_first=False)
         return error.code
-    except (ConfigurationError, ConnectorError, UnknownConnector) as error:
+    except (ConfigurationError, UnknownConnector) as error:
         return error.code
     except Exception as error:  # an adapter's fault must not keep the other connections waiting
         log.error("acknowledgements.adapter_fault", connection_id=str(connection.pk), exc_info=error)
         return Code.INTERNAL_ERROR
+    if context.steps.steps:  # not every poll has to ask the far end
+        health.note_contact(connection)
     return None
 
 

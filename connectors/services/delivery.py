@@ -33,13 +33,14 @@ from connectors.exceptions import (
     UnknownConnector,
     UnsupportedFeature,
 )
-from connectors.models import ERPConnection, ERPExport, ExportAttempt, ExportStatus, Health, Outcome
+from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportAttempt, ExportStatus, Outcome
 from connectors.order import Order
 from connectors.port import ExportContext, ExportSession
 from connectors.registry import registry
 from connectors.results import Document, ExportResult, TestStep
-from connectors.services import connections, documents, exports, jobs
-from connectors.services.verdicts import Verdict, delivered, failed, worker_lost
+from connectors.services import configurations, documents, exports, health, installation, jobs
+from connectors.services.contexts import make_context
+from connectors.services.verdicts import Verdict, delivered, failed, not_there, worker_lost
 
 log = structlog.get_logger(__name__)
 
@@ -74,6 +75,8 @@ class LeaseLost(Exception):
 def drain(connection_id: UUID | str) -> int:
     """Send what is due through one connection, in the order of submission.
 
+    Through a disabled connection nothing is sent: what may have arrived there is looked up, no more.
+
     Returns:
         How many attempts were made.
     """
@@ -81,7 +84,7 @@ def drain(connection_id: UUID | str) -> int:
     with ExitStack() as cleanup:
         line: _Line | None = None
         while attempts < DRAIN_EXPORTS and time.monotonic() < until:
-            connection = ERPConnection.objects.sendable().select_related("org").filter(pk=connection_id).first()
+            connection = ERPConnection.objects.usable().select_related("org").filter(pk=connection_id).first()
             if connection is None:
                 return attempts
             if line is None or line.connection.revision != connection.revision:
@@ -93,13 +96,16 @@ def drain(connection_id: UUID | str) -> int:
                 return attempts
             _deliver(line, export)
             attempts += 1
-    if ERPExport.objects.due().filter(connection=connection_id).exists():
+    if ERPExport.objects.startable().filter(connection=connection_id).exists():
         jobs.wake(connection_id)
     return attempts
 
 
 def sweep() -> None:
     """Pick up what was left lying: expired leases, exports at disabled connections, due exports without a job."""
+    if not installation.is_armed():
+        log.warning("installation.quarantined")
+        return
     while _recover_one():
         pass
     exports.move_waiting()
@@ -114,7 +120,7 @@ class _Line:
 
     def __init__(self, connection: ERPConnection) -> None:
         self.connection = connection
-        self.connector, self.config = connections.load(connection)
+        self.connector, self.config = configurations.load(connection)
         self._session: ExportSession | None = None
         self._login = ExitStack()
 
@@ -143,7 +149,7 @@ def _line(connection: ERPConnection) -> _Line | None:
     try:
         return _Line(connection)
     except EncryptionError as error:
-        ERPConnection.objects.filter(pk=connection.pk).update(health=Health.UNREADABLE)
+        health.note_unreadable(connection)
         reason = error.code
     except (ConfigurationError, UnknownConnector) as error:
         reason = error.code
@@ -161,11 +167,14 @@ def _claim(connection: ERPConnection) -> ERPExport | None:
     """
     now = timezone.now()
     of_connection = ERPExport.objects.filter(connection=connection)
+    # A new revision takes effect at once, and the same statement tells whether the connection still sends.
+    usable = ERPConnection.objects.usable().filter(pk=connection.pk, revision=connection.revision)
+    startable = of_connection.startable().filter(connection__in=usable).select_related("connection__org")
     with transaction.atomic():
         if of_connection.filter(status=ExportStatus.SENDING, leased_until__gt=now).exists():
             return None
-        due = of_connection.due().filter(connection__in=ERPConnection.objects.sendable())
-        export = due.order_by("created_at", "id").select_for_update(skip_locked=True).first()
+        locked = startable.select_for_update(of=("self",), skip_locked=True)
+        export = locked.order_by("created_at", "id").first()
         if export is None:
             return None
         export.status = ExportStatus.SENDING
@@ -173,7 +182,7 @@ def _claim(connection: ERPConnection) -> ERPExport | None:
         export.claim = uuid4()
         export.leased_until = now + timedelta(seconds=settings.EXPORT_LEASE_SECONDS)
         export.save(update_fields=["status", "attempts", "claim", "leased_until", "updated_at"])
-    export.org, export.connection = connection.org, connection
+    export.org = export.connection.org
     claimed: ERPExport = export
     return claimed
 
@@ -195,16 +204,20 @@ def _deliver(line: _Line, export: ERPExport) -> None:
             return
         if verdict.error:
             line.hang_up()
-        if verdict.outcome is Outcome.AUTH_FAILED:
-            _pause(line.connection)
         _settle(export, verdict, started_at=started_at, steps=context.steps.steps)
-        if verdict.result:
-            _note_success(line.connection)
+        if verdict.error is None:
+            health.note_success(line.connection)
+            if verdict.result is None:
+                exports.move_waiting(export.org)
 
 
 def _context(export: ERPExport) -> ExportContext:
     return ExportContext(
-        **connections.make_context(seconds=settings.EXPORT_LEASE_SECONDS * USABLE_LEASE),
+        **make_context(
+            export.org,
+            seconds=settings.EXPORT_LEASE_SECONDS * USABLE_LEASE,
+            connection=export.connection,
+        ),
         org_slug=export.org.slug,
         export_id=export.pk,
         created_at=export.created_at,
@@ -222,11 +235,15 @@ def _attempt(line: _Line, export: ERPExport, context: ExportContext) -> Verdict:
             if (found := _look_up(line, order, context)) is not None:
                 return delivered(found, found=True)
             in_doubt = False
+            if export.connection.status != ConnectionStatus.ACTIVE:
+                return not_there()
         with _any_fault_is(TemporaryError):
             line.connect(context)
         with _any_fault_is(OutcomeUnknown):
             return delivered(line.send(order, context), found=False)
     except ConnectorError as error:
+        # Before the export is free again: nobody shall try the next one at a connection that is paused now.
+        health.note_failure(line.connection, error, is_first=export.attempts == 1)
         return failed(
             error,
             attempt=export.attempts,
@@ -300,8 +317,10 @@ def _settle(export: ERPExport, verdict: Verdict, *, started_at: datetime, steps:
         held = _held(export).update(**columns)
         if verdict.concerns_all:
             # The others would only find out the same, and use up their attempts on it.
+            # Those that somebody has locked right now are left out, so that this never waits for anybody.
             waiting = ERPExport.objects.due().filter(connection=export.connection_id)
-            waiting.update(next_attempt_at=verdict.next_attempt_at)
+            free = waiting.select_for_update(skip_locked=True).values("pk")
+            waiting.filter(pk__in=free).update(next_attempt_at=verdict.next_attempt_at)
         # Whoever lost his lease still tells what he did: that is how a person finds out about a late success.
         _log_attempt(export, verdict, started_at=started_at, steps=[step.as_json() for step in steps])
     log.info(
@@ -335,21 +354,6 @@ def _event(verdict: Verdict) -> str:
     if verdict.outcome is Outcome.AUTH_FAILED:
         return "export.held"
     return _EVENTS.get(verdict.status, "export.retry_scheduled")
-
-
-def _pause(connection: ERPConnection) -> None:
-    """Send nothing more until a person acts, unless the credentials that were refused have been changed already."""
-    row = ERPConnection.objects.filter(pk=connection.pk, revision=connection.revision)
-    if row.update(health=Health.AUTH_FAILED):
-        log.warning("connection.paused", connection_id=str(connection.pk))
-
-
-def _note_success(connection: ERPConnection) -> None:
-    if connection.health in (Health.HEALTHY, Health.AUTH_FAILED):
-        return
-    row = ERPConnection.objects.filter(pk=connection.pk, revision=connection.revision)
-    row.exclude(health=Health.AUTH_FAILED).update(health=Health.HEALTHY)
-    connection.health = Health.HEALTHY
 
 
 # Workers that did not come back

@@ -46,6 +46,58 @@ class RevisionChanged(Refused):
     hint = "Load it again and repeat the change."
 
 
+class UntestedRevision(Refused):
+    """No test has succeeded with this configuration."""
+
+    code = "UNTESTED_REVISION"
+    hint = "Test it, or give a reason, which goes into the audit trail."
+
+
+class NothingStaged(Refused):
+    """No credentials are staged."""
+
+    code = "CONFLICT"
+    hint = "Stage the next credentials first."
+
+
+class NothingToRevert(Refused):
+    """There is no such earlier revision."""
+
+    code = "CONFLICT"
+    hint = "List the revisions to see which are kept; by default the last one that passed a test comes back."
+
+
+class NothingToPin(Refused):
+    """The last test of this configuration did not show this host key as an unknown one."""
+
+    code = "CONFLICT"
+    hint = "Test the connection and pin what it shows. To replace a pinned key, change host_key and enter the secrets."
+
+
+class TestHasEnded(Refused):
+    """This test has ended already."""
+
+    __test__ = False
+    code = "CONFLICT"
+
+
+class TooManyTests(Refused):
+    """Too many tests were asked for in a short time."""
+
+    code = "THROTTLED"
+    hint = "Come back after Retry-After seconds."
+
+    def __init__(self, *, retry_after: int, limit: str) -> None:
+        """Refuse.
+
+        Args:
+            retry_after: seconds after which it is worth asking again.
+            limit: which of the limits it is: key, organisation or destination.
+        """
+        self.retry_after = retry_after
+        super().__init__(limit=limit)
+
+
 class ExportExists(Refused):
     """This order was already submitted, and its export is still live."""
 

@@ -7,14 +7,16 @@ from uuid import uuid4
 
 import structlog
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from connectors.exceptions import OutcomeUnknown
-from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus
+from connectors.exceptions import ConfigurationError, EncryptionError, OutcomeUnknown, UnknownConnector
+from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus, Health
 from connectors.order import Order
 from connectors.port import ExportContext
 from connectors.results import Document
-from connectors.services import connections, jobs
+from connectors.services import configurations, jobs
+from connectors.services.contexts import make_context
 from connectors.services.errors import (
     ExportExists,
     IdempotencyKeyReused,
@@ -97,10 +99,10 @@ def preview(org: Organization, order: Order) -> Document:
         UnsupportedFeature, DocumentError: the connector cannot render at all, or not this order.
         UnknownConnector, EncryptionError, ConfigurationError: the connection cannot be used.
     """
-    connector, config = connections.load(_active_connection(org))
+    connector, config = configurations.load(_active_connection(org))
     export_id = uuid4()
     context = ExportContext(
-        **connections.make_context(seconds=PREVIEW_SECONDS),
+        **make_context(org, seconds=PREVIEW_SECONDS),
         org_slug=org.slug,
         export_id=export_id,
         created_at=timezone.now(),
@@ -163,29 +165,59 @@ def cancel(export: ERPExport, actor: Actor) -> ERPExport:
     return export
 
 
-def move_waiting() -> int:
+def move_waiting(org: Organization | None = None) -> int:
     """Give the exports that wait at a replaced connection to the one that is active now.
 
     Nothing of them has arrived, so the new connection may render them in its own format. Those that may have arrived
-    cannot be looked up any more: a person decides.
+    are looked up at the old one first; where that is no longer possible a person decides.
+
+    Args:
+        org: whose exports; None for everybody's.
 
     Returns:
         How many were moved.
     """
-    waiting = ERPExport.objects.filter(status=ExportStatus.PENDING)
-    of_disabled = waiting.filter(connection__status=ConnectionStatus.DISABLED)
-    moved = 0
-    for org in Organization.objects.filter(pk__in=of_disabled.values("org")):
+    left_behind = Exists(
+        ERPExport.objects.filter(
+            org=OuterRef("pk"), status=ExportStatus.PENDING, connection__status=ConnectionStatus.DISABLED
+        )
+    )
+    concerned = Organization.objects.filter(left_behind, **({"pk": org.pk} if org else {}))
+    return sum(_move_waiting_of(each) for each in list(concerned))
+
+
+def _move_waiting_of(org: Organization) -> int:
+    moved = undecided = 0
+    with transaction.atomic():
+        # The lock of a switch-over: which connection is active stays so until this commits.
+        Organization.objects.select_for_update(no_key=True).get(pk=org.pk)
         active = ERPConnection.objects.of(org).active().first()
         if active is None:
-            continue
-        # The database looks at each row again once it has its lock, so a row that was claimed meanwhile stays.
-        left = waiting.filter(pk__in=list(of_disabled.filter(org=org).values_list("pk", flat=True)))
-        count = left.filter(outcome_unknown=False).update(connection=active, **_UNTRIED, updated_at=timezone.now())
-        in_doubt = left.filter(outcome_unknown=True).update(**_undecided())
-        moved += count
-        log.info("export.moved", connection_id=str(active.pk), count=count, unconfirmed=in_doubt)
+            return 0
+        for old in ERPConnection.objects.of(org).filter(status=ConnectionStatus.DISABLED):
+            # The database looks at each row again once it has its lock, so a row that was claimed meanwhile stays.
+            waiting = ERPExport.objects.filter(connection=old, status=ExportStatus.PENDING)
+            unsent = waiting.filter(outcome_unknown=False)
+            moved += unsent.update(connection=active, **_UNTRIED, updated_at=timezone.now())
+            in_doubt = waiting.filter(outcome_unknown=True)
+            if in_doubt.exists() and not _can_look_up(old):
+                undecided += in_doubt.update(**_undecided())
+        if moved:
+            jobs.wake(active.pk)
+    if moved or undecided:
+        log.info("export.moved", connection_id=str(active.pk), count=moved, unconfirmed=undecided)
     return moved
+
+
+def _can_look_up(connection: ERPConnection) -> bool:
+    """Return whether a worker can find out what has arrived through a connection that was replaced."""
+    if connection.health == Health.AUTH_FAILED or connection.retry_at is not None:
+        return False
+    try:
+        connector, _ = configurations.load(connection)
+    except (EncryptionError, ConfigurationError, UnknownConnector):
+        return False
+    return connector.supports_find_export
 
 
 def _undecided() -> dict[str, Any]:

@@ -7,12 +7,15 @@ second one does no harm, and the sweep starts whatever was left lying.
 from __future__ import annotations
 
 from contextlib import suppress
+from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Exists, OuterRef
+from django.utils import timezone
 from procrastinate.contrib.django.django_connector import DjangoConnector
+from procrastinate.contrib.django.models import ProcrastinateWorker
 from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.manager import JobManager
 from procrastinate.tasks import configure_task
@@ -22,6 +25,10 @@ from connectors.models import ERPConnection, ERPExport
 # Named, not imported: tasks are built on services, never the other way round.
 DRAIN: Final = "connectors.tasks.drain_connection"
 POLL: Final = "connectors.tasks.poll_connection"
+TEST: Final = "connectors.tasks.run_tests"
+
+_HEARTBEAT: Final = timedelta(seconds=30)
+"""A worker that said nothing for so long is gone; a living one says something every ten seconds."""
 
 # Always Django's own connection, also inside a worker, whose app brings another one: the job commits with the rows.
 _manager: Final = JobManager(connector=DjangoConnector())
@@ -36,13 +43,13 @@ def wake(connection_id: UUID | str) -> None:
 
 
 def wake_due() -> int:
-    """Let a worker begin with every connection that could send something now.
+    """Let a worker begin with every connection that could send something now, or look something up.
 
     Returns:
         How many connections were woken.
     """
-    due = ERPExport.objects.due().filter(connection=OuterRef("pk"))
-    ids = ERPConnection.objects.sendable().filter(Exists(due)).values_list("pk", flat=True)
+    startable = ERPExport.objects.startable().filter(connection=OuterRef("pk"))
+    ids = ERPConnection.objects.usable().filter(Exists(startable)).values_list("pk", flat=True)
     return sum(_enqueue_once(DRAIN, connection_id) for connection_id in ids)
 
 
@@ -53,6 +60,17 @@ def poll(connection_id: UUID) -> bool:
         False when that was waiting to be done anyway.
     """
     return _enqueue_once(POLL, connection_id)
+
+
+def wake_testers() -> None:
+    """Let a worker run the tests that wait, once the caller's transaction commits."""
+    configure_task(name=TEST, job_manager=_manager).defer()
+
+
+def has_worker() -> bool:
+    """Return whether any worker is alive."""
+    alive: bool = ProcrastinateWorker.objects.filter(last_heartbeat__gt=timezone.now() - _HEARTBEAT).exists()
+    return alive
 
 
 def _enqueue_once(task: str, connection_id: UUID) -> bool:

@@ -15,6 +15,7 @@ from connectors.exceptions import AuthenticationFailed, ConnectorError, OutcomeU
 from connectors.models import ERPExport, ExportStatus, Outcome
 from connectors.results import ExportResult
 from connectors.retry import RetryPolicy
+from connectors.services import health
 
 FINAL: Final = (ExportStatus.ACKED, ExportStatus.REJECTED, ExportStatus.UNCONFIRMED, ExportStatus.FAILED)
 """In these states nothing more happens by itself."""
@@ -26,16 +27,8 @@ _OUTCOMES: Final[dict[type[ConnectorError], Outcome]] = {
     TemporaryError: Outcome.TEMPORARY,
 }
 
-_NOBODY_ANSWERS: Final = (
-    Code.DNS_FAILURE,
-    Code.CONNECTION_REFUSED,
-    Code.CONNECTION_TIMEOUT,
-    Code.EGRESS_DENIED,
-    Code.TLS_FAILURE,
-    Code.HOST_KEY_UNKNOWN,
-    Code.HOST_KEY_MISMATCH,
-    Code.RATE_LIMITED,
-)
+_CONCERN_ALL: Final = health.OF_THE_CONNECTION - {Code.CONNECTION_LOST} | {Code.RATE_LIMITED}
+"""Every other export would meet these right now; a cut connection can be one order's own doing."""
 
 _MAX_ERP_ORDER_ID: Final = ERPExport._meta.get_field("erp_order_id").max_length
 
@@ -64,7 +57,7 @@ class Verdict:
         """Whether every other export of the connection would meet the same right now."""
         if self.next_attempt_at is None or self.error is None:
             return False
-        return self.error["code"] in _NOBODY_ANSWERS
+        return self.error["code"] in _CONCERN_ALL
 
     def columns(self) -> dict[str, Any]:
         """Return what changes in the row of the export."""
@@ -125,6 +118,11 @@ def failed(error: ConnectorError, *, attempt: int, in_doubt: bool, can_look_up: 
         # FAILED would claim that nothing arrived, and let the order be submitted anew.
         return replace(verdict, status=ExportStatus.UNCONFIRMED, in_doubt=True)
     return replace(verdict, status=ExportStatus.REJECTED if isinstance(error, RejectedByERP) else ExportStatus.FAILED)
+
+
+def not_there() -> Verdict:
+    """Judge a look-up which showed that nothing has arrived, at a connection through which nothing is sent any more."""
+    return Verdict(outcome=Outcome.TEMPORARY, status=ExportStatus.PENDING, counts=False)
 
 
 def worker_lost(*, attempt: int, may_have_arrived: bool, can_look_up: bool) -> Verdict:

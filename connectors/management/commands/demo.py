@@ -24,7 +24,7 @@ from connectors.management.base import step_line
 from connectors.management.demo_server import DemoFailed, drop, running, submit
 from connectors.models import ERPConnection, ERPExport, ExportStatus
 from connectors.order import utc_text
-from connectors.services import acknowledgements, connections
+from connectors.services import acknowledgements, connections, diagnosis
 from connectors.services.errors import ActiveConnectorExists
 from erpconfig.paths import BASE_DIR
 from tenants.management.base import OperatorCommand
@@ -135,7 +135,7 @@ class Command(OperatorCommand):
     # What happens
 
     def _test(self, connection: ERPConnection) -> None:
-        report = connections.test(connection, self.actor, on_step=lambda step: self.stdout.write(step_line(step)))
+        report = diagnosis.test(connection, self.actor, on_step=lambda step: self.stdout.write(step_line(step)))
         if not report.success:
             raise DemoFailed(f"The connection test failed with {report.code}.")
 

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError, CommandParser
 from connectors.management.base import step_line
 from connectors.models import ConnectionTest, ERPConnection
 from connectors.results import TestStep
-from connectors.services import connections
+from connectors.services import diagnosis
 from tenants.management.base import FAILED, OperatorCommand, find_organization
 
 
@@ -47,9 +47,9 @@ class Command(OperatorCommand):
             self.stdout.write(step_line(step))
 
         if quiet:
-            return connections.test(connection, self.actor)
+            return diagnosis.test(connection, self.actor)
         self.stdout.write(f"{connection.org.slug}  {connection.name}  ({connection.connector_type}, {connection.pk})")
-        report = connections.test(connection, self.actor, on_step=show)
+        report = diagnosis.test(connection, self.actor, on_step=show)
         self.stdout.write(f"  => {report} in {report.latency_ms} ms\n")
         return report
 

@@ -2,72 +2,26 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.contrib.auth.models import User
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from connectors.models import ERPConnection
-from connectors.services import connections, delivery, exports
+from connectors.services import delivery, diagnosis, exports
 from connectors.testing import sample_orders
-from connectors.tests.admin.conftest import SECRET
+from connectors.tests.admin.conftest import CHROMIUM, DESK, SECRET, TELEPHONE
 from connectors.tests.admin.pages import at
 from tenants.models import ApiKey
-
-CHROMIUM = shutil.which("chromium")
-PASSWORD = "a-long-enough-passphrase"
-DESK = {"width": 1280, "height": 900}
-TELEPHONE = {"width": 400, "height": 800}
 
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    # Playwright's event loop lives in this thread, where Django would refuse to touch the database.
-    before = os.environ.get("DJANGO_ALLOW_ASYNC_UNSAFE")
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    with sync_playwright() as playwright:
-        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
-        yield chromium
-        chromium.close()
-    if before is None:
-        del os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"]
-
-
-@pytest.fixture
-def requested() -> list[str]:
-    """Every address that a page asked for."""
-    return []
-
-
-@pytest.fixture
-def page(browser: Browser, live_server, requested: list[str], acme) -> Iterator[Page]:
-    """A page of somebody who is signed in; a script error fails the test."""
-    User.objects.create_superuser("root", password=PASSWORD)
-    context = browser.new_context(base_url=live_server.url, viewport=DESK)
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    broken: list[str] = []
-    page.on("pageerror", lambda error: broken.append(str(error)))
-    page.on("request", lambda request: requested.append(request.url))
-    page.goto("/admin/")
-    page.get_by_label("Username").fill("root")
-    page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Log in").click()
-    yield page
-    context.close()
-    assert broken == []
 
 
 @pytest.fixture
@@ -216,7 +170,7 @@ def test_no_page_is_wider_than_the_screen_or_asks_elsewhere(
 ) -> None:
     export, _ = exports.submit(acme, actor, sample_orders.complete(), idempotency_key="k")
     delivery.drain(mock.pk)
-    connections.test(mock, actor)
+    diagnosis.test(mock, actor)
     page.set_viewport_size(size)
 
     for address in (

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from connectors.admin.connections import MAX_TESTS_AT_ONCE
 from connectors.encryption import envelope
 from connectors.models import ConnectionTest, ERPConnection
-from connectors.services import connections, exports
+from connectors.services import connections, diagnosis, exports
 from connectors.testing import sample_orders
 from connectors.tests.admin.conftest import SECRET
 from connectors.tests.admin.pages import at, text
@@ -287,7 +287,7 @@ class TestTesting:
         assert SECRET not in page
 
     def test_a_change_makes_the_test_outdated(self, integrator, mock, actor):
-        connections.test(mock, actor)
+        diagnosis.test(mock, actor)
         connections.change(mock, actor, config={"latency_ms": 1})
 
         assert "changed since its last test" in text(integrator.get(at("erpconnection", "change", mock.pk)))
@@ -385,7 +385,7 @@ def test_the_list_asks_as_much_for_many_rows_as_for_one(superuser, mock, actor):
     one = queries()
     for number in range(5):
         org = Organization.objects.create(slug=f"o{number}", name=f"O{number}")
-        connections.test(connections.create(org, actor, connector_type="MOCK", config={}), actor)
+        diagnosis.test(connections.create(org, actor, connector_type="MOCK", config={}), actor)
 
     assert queries() == one
 

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import reverse
 
 from connectors.models import ConnectionTest, EncryptionKey, ERPConnection, ERPExport
-from connectors.services import connections, exports
+from connectors.services import diagnosis, exports
 from connectors.testing import sample_orders
 from connectors.tests.admin.pages import at
 from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role
@@ -25,7 +25,7 @@ OURS = (Organization, ApiKey, AuditEvent, ERPConnection, ConnectionTest, ERPExpo
 def rows_of(org, actor):
     """Return one row of each kind that belongs to `org`."""
     connection = ERPConnection.objects.of(org).first()
-    test = connections.test(connection, actor)
+    test = diagnosis.test(connection, actor)
     export, _ = exports.submit(org, actor, sample_orders.minimal(), idempotency_key="k")
     key, _ = ApiKey.objects.issue(org=org, role=Role.VIEWER, name="key")
     return {

@@ -29,6 +29,19 @@ CONTRACT = {
     ("POST", "connectors/<connection_id>/test"): INTEGRATORS,
     ("GET", "connectors/<connection_id>/tests"): INTEGRATORS,
     ("POST", "connectors/<connection_id>/activate"): INTEGRATORS,
+    ("GET", "connectors/tests/<test_id>"): INTEGRATORS,
+    ("POST", "connectors/tests/<test_id>/cancel"): INTEGRATORS,
+    ("GET", "connectors/<connection_id>/monitoring"): INTEGRATORS,
+    ("PATCH", "connectors/<connection_id>/monitoring"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/identity"): INTEGRATORS,
+    ("GET", "connectors/<connection_id>/revisions"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/revert"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/host-key"): INTEGRATORS,
+    ("GET", "connectors/<connection_id>/staged"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/staged"): INTEGRATORS,
+    ("DELETE", "connectors/<connection_id>/staged"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/staged/test"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/staged/promote"): INTEGRATORS,
     ("GET", "exports"): EVERYBODY,
     ("POST", "exports"): OPERATORS,
     ("POST", "exports/preview"): OPERATORS,
@@ -67,7 +80,9 @@ def test_the_url_table_is_the_contract():
 @pytest.fixture
 def ids(api, mock):
     export = api.submit(sample_orders.minimal().as_json()).json()
-    return {"connector_type": "MOCK", "connection_id": mock["id"], "export_id": export["id"]}
+    api.post(f"connectors/{mock['id']}/test")
+    test = api.get(f"connectors/{mock['id']}/tests").json()["results"][0]
+    return {"connector_type": "MOCK", "connection_id": mock["id"], "export_id": export["id"], "test_id": test["id"]}
 
 
 @pytest.mark.parametrize("role", Role)
@@ -84,7 +99,7 @@ def test_a_role_may_what_the_contract_says(acme, caller, ids, method, route, rol
 
 @pytest.mark.parametrize(("method", "route"), sorted(CONTRACT))
 def test_nobody_gets_in_without_a_key(db, method, route):
-    ids = {"connector_type": "MOCK", "connection_id": uuid4(), "export_id": uuid4()}
+    ids = {"connector_type": "MOCK", "connection_id": uuid4(), "export_id": uuid4(), "test_id": uuid4()}
 
     answer = Caller()(method, filled(route, ids))
 
@@ -97,7 +112,7 @@ def test_nobody_gets_in_without_a_key(db, method, route):
 def test_any_other_method_is_405(api, route, method):
     if (method, route) in CONTRACT:
         return
-    ids = {"connector_type": "MOCK", "connection_id": uuid4(), "export_id": uuid4()}
+    ids = {"connector_type": "MOCK", "connection_id": uuid4(), "export_id": uuid4(), "test_id": uuid4()}
 
     answer = api(method, filled(route, ids))
 
@@ -111,9 +126,8 @@ def test_what_belongs_to_another_organisation_is_404(stranger, api, mock, ids, m
     before = ERPConnection.objects.values().get(), ERPExport.objects.values().get(), AuditEvent.objects.count()
 
     theirs = problem(stranger(method, filled(route, ids)), 404, "NOT_FOUND")
-    missing = problem(
-        stranger(method, filled(route, {"connection_id": uuid4(), "export_id": uuid4()})), 404, "NOT_FOUND"
-    )
+    nothing = {"connection_id": uuid4(), "export_id": uuid4(), "test_id": uuid4()}
+    missing = problem(stranger(method, filled(route, nothing)), 404, "NOT_FOUND")
 
     del theirs["request_id"], missing["request_id"]
     assert theirs == missing

@@ -11,8 +11,8 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 
 from connectors.exceptions import ConfigurationError, SecretsRequired, UnknownConnector
 from connectors.models import ConnectionTest, ERPConnection, ERPExport
-from connectors.services import connections
-from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, RevisionChanged
+from connectors.services import configurations, connections, diagnosis, jobs
+from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, RevisionChanged, UntestedRevision
 from tenants.models import AuditEvent
 
 SECRET = "c4n4ry-s3cret"
@@ -107,7 +107,7 @@ class TestChange:
             connections.change(mock, actor, config={"latency_ms": 9}, expected_revision=1)
 
     def test_a_changed_config_is_untested_again(self, actor, mock):
-        connections.test(mock, actor)
+        diagnosis.test(mock, actor)
 
         changed = connections.change(mock, actor, config={"latency_ms": 1})
 
@@ -116,7 +116,7 @@ class TestChange:
 
 class TestTest:
     def test_success_is_a_row_and_a_health(self, acme, actor, mock):
-        report = connections.test(mock, actor)
+        report = diagnosis.test(mock, actor)
 
         assert report.success
         assert ConnectionTest.objects.get().result["success"] is True
@@ -129,7 +129,7 @@ class TestTest:
     def test_failure_is_a_report(self, acme, actor, error, health):
         connection = mock_with(acme, actor, fail_with=error)
 
-        report = connections.test(connection, actor)
+        report = diagnosis.test(connection, actor)
 
         assert not report.success
         assert report.code
@@ -139,37 +139,39 @@ class TestTest:
         connection = mock_with(acme, actor, fail_with="TemporaryError")
         ERPConnection.objects.update(health="AUTH_FAILED")
 
-        connections.test(connection, actor)
+        diagnosis.test(connection, actor)
         assert connection.health == "AUTH_FAILED"
 
-        connections.test(connections.change(connection, actor, config={"fail_with": None}), actor)
+        diagnosis.test(connections.change(connection, actor, config={"fail_with": None}), actor)
         connection.refresh_from_db()
         assert connection.health == "HEALTHY"
 
     def test_an_edit_is_tested_without_being_saved(self, actor, mock):
-        report = connections.test(mock, actor, patch={"fail_with": "TemporaryError"})
+        report = diagnosis.test(mock, actor, patch={"fail_with": "TemporaryError"})
 
-        assert not report.success
-        assert not ConnectionTest.objects.exists()
+        assert (report.success, report.subject, report.config_encrypted) == (False, "EDIT", None)
+        assert not ConnectionTest.objects.of_what_is_in_use().exists()
         assert (mock.health, mock.read_config()["fail_with"]) == ("UNTESTED", None)
 
     def test_an_edited_destination_does_not_get_the_stored_secret(self, actor, mock):
         with pytest.raises(SecretsRequired):
-            connections.test(mock, actor, patch={"account": "elsewhere"})
+            diagnosis.test(mock, actor, patch={"account": "elsewhere"})
 
     def test_a_change_during_the_test_is_not_called_tested(self, actor, mock):
-        stale = ERPConnection.objects.get()
-        connections.change(mock, actor, config={"latency_ms": 1})
+        def change(step):
+            connections.change(mock, actor, config={"latency_ms": mock.revision})
 
-        connections.test(stale, actor)
+        diagnosis.test(mock, actor, on_step=change)
 
-        mock.refresh_from_db()
         assert (mock.health, mock.tested_revision) == ("UNTESTED", None)
 
-    def test_an_unsaved_config_leaves_no_row(self, acme, actor):
-        result = connections.test_unsaved(acme, actor, connector_type="MOCK", config=MOCK)
+    def test_an_unsaved_config_leaves_no_connection_and_no_secret(self, acme, actor):
+        test = diagnosis.start_new(acme, actor, connector_type="MOCK", config=MOCK)
+        assert SECRET.encode() not in bytes(test.config_encrypted)
 
-        assert result.success
+        report = diagnosis.finish(test)
+
+        assert (report.success, report.config_encrypted) == (True, None)
         assert not ERPConnection.objects.exists()
 
 
@@ -181,10 +183,10 @@ class TestUnreadable:
         return ERPConnection.objects.get()
 
     def test_is_a_state(self, unreadable):
-        assert connections.describe(unreadable) == {"health": "UNREADABLE", "config": {}, "secrets": {}}
+        assert configurations.describe(unreadable) == {"health": "UNREADABLE", "config": {}, "secrets": {}}
 
     def test_a_test_says_so(self, actor, unreadable):
-        report = connections.test(unreadable, actor)
+        report = diagnosis.test(unreadable, actor)
 
         assert (report.success, report.code, unreadable.health) == (False, "UNREADABLE_CONFIG", "UNREADABLE")
 
@@ -192,16 +194,16 @@ class TestUnreadable:
         connections.change(unreadable, actor, name="Old ERP")
         connections.disable(unreadable, actor)
 
-        replaced = connections.change(unreadable, actor, config=MOCK, status="ACTIVE")
+        replaced = connections.change(unreadable, actor, config=MOCK, status="ACTIVE", reason="it was lost")
 
         assert replaced.read_config()["api_key"] == SECRET
-        assert connections.describe(replaced)["health"] == "UNTESTED"
+        assert configurations.describe(replaced)["health"] == "UNTESTED"
 
     def test_a_row_of_another_organisation_does_not_open(self, mock, globex, actor):
         other = mock_with(globex, actor)
         ERPConnection.objects.filter(pk=other.pk).update(config_encrypted=mock.config_encrypted)
 
-        assert connections.describe(ERPConnection.objects.get(pk=other.pk))["health"] == "UNREADABLE"
+        assert configurations.describe(ERPConnection.objects.get(pk=other.pk))["health"] == "UNREADABLE"
 
 
 class TestWaitingExports:
@@ -210,30 +212,35 @@ class TestWaitingExports:
     @pytest.fixture
     def waiting(self, acme, mock):
         later = timezone.now() + timedelta(hours=1)
-        for order_id, code in (("1", "DNS_FAILURE"), ("2", "RATE_LIMITED")):
+        for minute, order_id, code in ((1, "1", "DNS_FAILURE"), (2, "2", "RATE_LIMITED")):
             ERPExport.objects.create(
-                org=acme, connection=mock, order_id=order_id, order={}, next_attempt_at=later, error={"code": code}
+                org=acme,
+                connection=mock,
+                order_id=order_id,
+                order={},
+                next_attempt_at=later + timedelta(minutes=minute),
+                error={"code": code},
             )
 
     @pytest.mark.parametrize(
         "mend",
         [
-            lambda connection, actor: connections.test(connection, actor),
+            lambda connection, actor: diagnosis.test(connection, actor),
             lambda connection, actor: connections.change(connection, actor, config={"latency_ms": 1}),
         ],
         ids=["test", "change"],
     )
     def test_a_mended_connection_does_not_keep_them_waiting(self, actor, mock, waiting, mend):
-        jobs_before = ProcrastinateJob.objects.count()
+        jobs_before = ProcrastinateJob.objects.filter(task_name=jobs.DRAIN).count()
 
         mend(mock, actor)
 
         assert [export.order_id for export in ERPExport.objects.due()] == ["1"]
-        assert ProcrastinateJob.objects.count() == jobs_before + 1
+        assert ProcrastinateJob.objects.filter(task_name=jobs.DRAIN).count() == jobs_before + 1
 
     def test_a_failed_test_does(self, actor, mock, waiting):
         connections.change(mock, actor, name="renamed")
-        connections.test(mock, actor, patch={"fail_with": "TemporaryError"})
+        diagnosis.test(mock, actor, patch={"fail_with": "TemporaryError"})
 
         assert not ERPExport.objects.due().exists()
 
@@ -241,7 +248,9 @@ class TestWaitingExports:
 class TestActivate:
     @pytest.fixture
     def spare(self, acme, actor):
-        return connections.create(acme, actor, connector_type="MOCK", config={}, name="spare", status="DISABLED")
+        spare = connections.create(acme, actor, connector_type="MOCK", config={}, name="spare", status="DISABLED")
+        diagnosis.test(spare, actor)
+        return spare
 
     def test_refuses_beside_another(self, actor, mock, spare):
         with pytest.raises(ActiveConnectorExists):
@@ -256,15 +265,51 @@ class TestActivate:
     def test_is_idempotent(self, actor, mock):
         assert connections.activate(mock, actor, replace=False).status == "ACTIVE"
 
+    def test_what_was_never_tested_needs_a_reason(self, acme, actor, mock, spare):
+        connections.change(spare, actor, config={"latency_ms": 1})
+
+        with pytest.raises(UntestedRevision):
+            connections.activate(spare, actor, replace=True)
+        connections.activate(spare, actor, replace=True, reason=" go-live tonight ")
+
+        changed = AuditEvent.objects.of(acme).filter(action="connection.changed", target_id=str(spare.pk)).first()
+        assert changed.details == {
+            "status": {"from": "DISABLED", "to": "ACTIVE"},
+            "untested": True,
+            "reason": "go-live tonight",
+        }
+        mock.refresh_from_db()
+        assert mock.status == "DISABLED"
+
+    def test_what_was_never_tested_is_tested_when_nobody_gives_a_reason(self, actor, mock, spare):
+        connections.change(spare, actor, config={"latency_ms": 1})
+
+        activated = diagnosis.proving(spare, actor, lambda: connections.activate(spare, actor, replace=True))
+
+        assert (activated.status, activated.tested_revision) == ("ACTIVE", 2)
+
+    def test_what_fails_its_test_is_not_activated(self, actor, mock, spare):
+        connections.change(spare, actor, config={"fail_with": "TemporaryError"})
+
+        with pytest.raises(UntestedRevision) as refused:
+            diagnosis.proving(spare, actor, lambda: connections.activate(spare, actor, replace=True))
+
+        assert refused.value.details["test"]["success"] is False
+        mock.refresh_from_db()
+        assert mock.status == "ACTIVE"
+
     @pytest.mark.django_db(transaction=True)
     def test_two_at_once_end_with_one_active(self, acme, actor, mock, spare):
         third = connections.create(acme, actor, connector_type="MOCK", config={}, status="DISABLED")
+        diagnosis.test(third, actor)
         start = threading.Barrier(2)
 
         def switch(target):
             start.wait()
-            connections.activate(target, actor, replace=True)
-            database.close()
+            try:
+                connections.activate(target, actor, replace=True)
+            finally:
+                database.close()
 
         threads = [threading.Thread(target=switch, args=(target,)) for target in (spare, third)]
         for thread in threads:
@@ -295,7 +340,7 @@ class TestDelete:
 
 
 def test_describe_names_secrets_without_showing_them(mock):
-    described = connections.describe(mock)
+    described = configurations.describe(mock)
 
     assert described["config"]["account"] == "demo"
     assert described["secrets"] == {"api_key": {"set": True, "updated_at": mock.secrets_updated_at["api_key"]}}
