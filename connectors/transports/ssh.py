@@ -37,7 +37,7 @@ _REFUSED: Final = {
 
 # `SSH-protoversion-softwareversion SP comments` (RFC 4253, section 4.2), and where a version begins in it.
 _GREETING: Final = re.compile(r"SSH-[^-]*-(?P<software>\S*) ?(?P<comments>.*)")
-_VERSION: Final = re.compile(r"[-_/ ]v?\d|\bv?\d+\.")
+_VERSION: Final = re.compile(r"[-_/ ]v?\d|\d+\.")
 _MAX_GREETING: Final = 255
 
 # paramiko logs the server's words and tracebacks; what there is to say is raised, in our words.
@@ -95,7 +95,7 @@ class SshTransport(paramiko.Transport):
     @property
     def greeting(self) -> str:
         """The line with which the server introduced itself, made safe to show; the key exchange has proven it."""
-        return "".join(char if " " <= char <= "~" else "?" for char in self.remote_version[:_MAX_GREETING])
+        return printable(self.remote_version)
 
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         # A server that ends the login in words has refused it; a link that just dies has not.
@@ -141,6 +141,11 @@ def log_in(
         transport.close()
         raise
     return transport
+
+
+def printable(greeting: str) -> str:
+    """Return a server's greeting as the printable ASCII that it should be, of the length that it may have."""
+    return "".join(char if " " <= char <= "~" else "?" for char in greeting[:_MAX_GREETING])
 
 
 def product(greeting: str) -> str | None:

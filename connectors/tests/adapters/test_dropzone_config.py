@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
+import asyncssh
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -28,6 +30,15 @@ SFTP = {
 FILES = {"mode": "filesystem", "export_path": "in"}
 KEY = Ed25519PrivateKey.generate()
 PLAIN_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()).decode()
+AUTHORITY = asyncssh.generate_private_key("ssh-ed25519")
+PUBLIC_KEY = asyncssh.import_private_key(PLAIN_KEY).convert_to_public()
+CERTIFICATE = AUTHORITY.generate_user_certificate(PUBLIC_KEY, "id", valid_before=2_000_000_000)
+CERTIFIED = {"private_key": PLAIN_KEY, "certificate": CERTIFICATE.export_certificate().decode().strip()}
+PUBLIC_LINE = PUBLIC_KEY.export_public_key().decode().strip()
+HOST_CERTIFICATE = AUTHORITY.generate_host_certificate(PUBLIC_KEY, "id").export_certificate().decode().strip()
+FOREIGN_CERTIFICATE = (
+    AUTHORITY.generate_user_certificate(AUTHORITY.convert_to_public(), "id").export_certificate().decode().strip()
+)
 LOCKED_KEY = KEY.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, BestAvailableEncryption(b"opens")).decode()
 
 
@@ -58,6 +69,8 @@ def test_defaults() -> None:
         {"password": None, "private_key": PLAIN_KEY},
         {"private_key": PLAIN_KEY},
         {"private_key": LOCKED_KEY, "passphrase": "opens"},
+        CERTIFIED,
+        CERTIFIED | {"password": None, "private_key": LOCKED_KEY, "passphrase": "opens"},
         {"host_key": "SHA256:" + "A" * 43},
         {"host": "2001:db8::1"},
         {"host": "192.0.2.1"},
@@ -86,6 +99,17 @@ def test_accepted(change: dict[str, Any]) -> None:
         (SFTP | {"private_key": "s3cret-no-key"}, {"private_key": "unusable_key"}),
         (SFTP | {"private_key": LOCKED_KEY}, {"passphrase": "wrong_passphrase"}),
         (SFTP | {"private_key": LOCKED_KEY, "passphrase": "s3cret"}, {"passphrase": "wrong_passphrase"}),
+        (SFTP | {"certificate": CERTIFIED["certificate"]}, {"certificate": "not_applicable"}),
+        (FILES | {"certificate": CERTIFIED["certificate"]}, {"certificate": "not_applicable"}),
+        (
+            SFTP | CERTIFIED | {"certificate": "ssh-ed25519-cert-v01@openssh.com AAAA"},
+            {"certificate": "unusable_certificate"},
+        ),
+        (SFTP | CERTIFIED | {"certificate": "nonsense"}, {"certificate": "unusable_certificate"}),
+        (SFTP | CERTIFIED | {"certificate": PUBLIC_LINE}, {"certificate": "unusable_certificate"}),
+        (SFTP | CERTIFIED | {"certificate": HOST_CERTIFICATE}, {"certificate": "host_certificate"}),
+        (SFTP | CERTIFIED | {"certificate": FOREIGN_CERTIFICATE}, {"certificate": "foreign_certificate"}),
+        (SFTP | CERTIFIED | {"private_key": LOCKED_KEY}, {"passphrase": "wrong_passphrase"}),
         (SFTP | {"host_key": "ssh-ed25519 nonsense"}, {"host_key": "host_key"}),
         (SFTP | {"host": "sftp://example.com"}, {"host": "string_pattern_mismatch"}),
         (SFTP | {"host": "user@example.com"}, {"host": "string_pattern_mismatch"}),
@@ -115,13 +139,64 @@ def test_filesystem_needs_only_a_folder() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"host": "evil.example.com"}, {"port": 2222}, {"username": "x"}, {"export_path": "/x"}, {"ack_path": "/x"}],
+    [
+        {"host": "evil.example.com"},
+        {"port": 2222},
+        {"username": "x"},
+        {"host_key": "SHA256:" + "B" * 43},
+        {"export_path": "/x"},
+        {"ack_path": "/x"},
+    ],
 )
 def test_a_new_destination_asks_for_the_secrets_again(change: dict[str, Any]) -> None:
     with pytest.raises(SecretsRequired) as caught:
         edit(DropzoneConfig, DropzoneConfig.parse(SFTP).reveal(), change)
 
     assert [fault.path for fault in caught.value.faults] == ["password"]
+
+
+def test_another_certificate_asks_for_the_key_again() -> None:
+    stored = DropzoneConfig.parse(without(SFTP, "password") | CERTIFIED).reveal()
+    renewed = AUTHORITY.generate_user_certificate(PUBLIC_KEY, "id", valid_before=2_100_000_000)
+
+    with pytest.raises(SecretsRequired) as caught:
+        edit(DropzoneConfig, stored, {"certificate": renewed.export_certificate().decode().strip()})
+
+    assert [fault.path for fault in caught.value.faults] == ["private_key"]
+
+
+def test_what_is_a_destination() -> None:
+    assert set(DropzoneConfig.model_fields) - set(DropzoneConfig.destination_fields()) == {
+        *("password", "private_key", "passphrase"),
+        *("atomic_write", "temp_suffix", "timeout_s"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("config", "endpoint"),
+    [
+        (SFTP, "sftp.example.com:22"),
+        (SFTP | {"host": "SFTP.Example.COM.", "port": 2222}, "sftp.example.com:2222"),
+        (SFTP | {"host": "2001:DB8::1"}, "[2001:db8::1]:22"),
+        (FILES, "filesystem"),
+    ],
+)
+def test_endpoint(config: dict[str, Any], endpoint: str) -> None:
+    assert DropzoneConfig.parse(config).endpoint() == endpoint
+
+
+def test_expiries() -> None:
+    (expiry,) = DropzoneConfig.parse(SFTP | CERTIFIED).expiries()
+
+    assert (expiry.field, expiry.kind) == ("certificate", "SSH certificate")
+    assert expiry.expires_at == datetime.fromtimestamp(2_000_000_000, UTC)
+
+
+def test_what_never_expires_is_no_expiry() -> None:
+    eternal = AUTHORITY.generate_user_certificate(PUBLIC_KEY, "id").export_certificate().decode().strip()
+
+    assert list(DropzoneConfig.parse(SFTP | CERTIFIED | {"certificate": eternal}).expiries()) == []
+    assert list(DropzoneConfig.parse(SFTP).expiries()) == []
 
 
 @pytest.mark.parametrize("change", [{"timeout_s": 30}, {"atomic_write": False}, {"temp_suffix": ".part"}])

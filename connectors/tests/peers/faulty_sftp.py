@@ -16,6 +16,12 @@ import asyncssh
 
 USERNAME, PASSWORD = "quirk", "quirk-pw"
 
+CHANGES = frozenset(
+    ("open", "write", "remove", "rename", "posix_rename", "mkdir", "rmdir", "setstat", "lsetstat", "fsetstat",
+     "symlink", "link")
+)  # fmt: skip
+"""The steps that change something, as they are counted; open is counted for reading too."""
+
 
 @dataclass(kw_only=True)
 class Faults:
@@ -187,3 +193,14 @@ class _Sftp(asyncssh.SFTPServer):
 
     def _cut(self) -> None:
         self._channel.get_connection()._transport.abort()
+
+
+def _counted(name: str) -> Callable[..., Any]:
+    def method(self: _Sftp, *arguments: Any) -> Any:
+        return self._step(name, lambda: getattr(super(_Sftp, self), name)(*arguments))
+
+    return method
+
+
+for _name in CHANGES - vars(_Sftp).keys():
+    setattr(_Sftp, _name, _counted(_name))

@@ -13,7 +13,7 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import asyncssh
 
@@ -48,13 +48,15 @@ class OpenSSH:
     """Offer no password login, only keyboard-interactive (through PAM)."""
     both: bool = False
     """Demand a key and a password."""
+    sftp: str = ""
+    """More options of sftp-server, such as `-P remove` to deny deleting."""
     extra: tuple[str, ...] = ()
     """More lines of sshd_config."""
 
     port: int = 0
 
     def __enter__(self) -> Self:
-        for name in ("inbox", "ack", "readonly"):
+        for name in ("inbox", "ack", "readonly", "unlisted", "unsearchable"):
             (self.home / name).mkdir(parents=True, exist_ok=True)
         self._make_keys()
         self._make_user()
@@ -79,6 +81,20 @@ class OpenSSH:
         """Return a private key that may log in: ed25519, ecdsa, rsa or encrypted."""
         return (self.folder / f"client_{kind}").read_text()
 
+    def certified(self, kind: str = "ed25519", **terms: Any) -> tuple[str, str]:
+        """Return a private key that may log in only with its certificate, and the certificate.
+
+        Args:
+            kind: ed25519, ecdsa or rsa.
+            terms: whatever asyncssh's generate_user_certificate takes, such as `valid_before`.
+        """
+        key = asyncssh.generate_private_key(_ALGORITHMS[kind])
+        authority = asyncssh.read_private_key(self.folder / "authority")
+        certificate = authority.generate_user_certificate(
+            key.convert_to_public(), "a test", **({"principals": [USERNAME]} | terms)
+        )
+        return key.export_private_key().decode(), certificate.export_certificate().decode().strip()
+
     def config(self, **changes: object) -> dict[str, object]:
         """Return a dropzone configuration for this server."""
         config: dict[str, object] = {
@@ -100,6 +116,7 @@ class OpenSSH:
         for kind in _ALGORITHMS:
             self._make_key(f"client_{kind}", kind)
         self._make_key("client_encrypted", "ed25519", PASSPHRASE)
+        self._make_key("authority", "ed25519")
         public = [path.read_text() for path in self.folder.glob("client_*.pub")]
         (self.folder / "authorized_keys").write_text("".join(public))
 
@@ -129,10 +146,12 @@ class OpenSSH:
         )
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
-            for path in (self.home / "inbox", self.home / "ack"):
-                os.chown(path, uid, uid)
+            for name in ("inbox", "ack", "unlisted", "unsearchable"):
+                os.chown(self.home / name, uid, uid)
         else:
             (self.home / "readonly").chmod(0o555)
+        (self.home / "unlisted").chmod(0o333)
+        (self.home / "unsearchable").chmod(0o666)
 
     @property
     def _through_pam(self) -> bool:
@@ -148,6 +167,7 @@ class OpenSSH:
             f"PasswordAuthentication {yes_no[not self.keyboard_interactive]}",
             *(f"HostKey {self.folder}/host_{kind}" for kind in self.host_keys),
             f"AuthorizedKeysFile {self.folder}/authorized_keys",
+            f"TrustedUserCAKeys {self.folder}/authority.pub",
             *(["AuthenticationMethods publickey,password"] if self.both else []),
             "StrictModes no",
             "PermitRootLogin no",
@@ -155,8 +175,8 @@ class OpenSSH:
             "AllowTcpForwarding no",
             "X11Forwarding no",
             "PermitTTY no",
-            "Subsystem sftp internal-sftp -u 0022",
-            "ForceCommand internal-sftp -u 0022",
+            f"Subsystem sftp internal-sftp -u 0022 {self.sftp}",
+            f"ForceCommand internal-sftp -u 0022 {self.sftp}",
             *self.extra,
         ]
         (self.folder / "sshd_config").write_text("\n".join(lines) + "\n")

@@ -69,6 +69,33 @@ class TestLogin:
 
         log_in(target(openssh, password=None, private_key=key, passphrase=PASSPHRASE))
 
+    @pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+    def test_with_a_certificate(self, openssh: OpenSSH, kind: str) -> None:
+        key, certificate = openssh.certified(kind)
+
+        log_in(target(openssh, password=None, private_key=key, certificate=certificate))
+
+    def test_with_a_certificate_and_a_password_where_both_are_asked_for(
+        self, start_openssh: Callable[..., OpenSSH]
+    ) -> None:
+        server = start_openssh(both=True)
+        key, certificate = server.certified()
+
+        log_in(target(server, private_key=key, certificate=certificate))
+
+    @pytest.mark.parametrize(
+        "terms", [None, {"valid_before": 1_600_000_000}, {"principals": ["somebody"]}], ids=["none", "expired", "other"]
+    )
+    def test_refused_without_a_certificate_that_holds(self, openssh: OpenSSH, terms: dict[str, object] | None) -> None:
+        key, certificate = openssh.certified(**(terms or {}))
+
+        error, step = failure(
+            target(openssh, password=None, private_key=key, certificate=certificate if terms else None)
+        )
+
+        assert isinstance(error, AuthenticationFailed)
+        assert (error.code, step) == (Code.AUTHENTICATION_FAILED, "authenticate")
+
     def test_with_keyboard_interactive(self, start_openssh: Callable[..., OpenSSH]) -> None:
         log_in(target(start_openssh(keyboard_interactive=True)))
 
