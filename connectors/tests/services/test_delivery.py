@@ -593,11 +593,167 @@ class TestConnectionThatCannotBeUsed:
         connections.disable(connection, actor)
 
         assert drain(export).status == "PENDING"
-        connections.activate(connection, actor, replace=False)
+        connections.activate(connection, actor, replace=False, reason="it is back")
         assert drain(export).status == "SENT"
 
     def test_a_connection_that_is_gone_is_no_fault(self, db):
         assert delivery.drain(uuid4()) == 0
+
+
+class TestAtAReplacedConnection:
+    """Nothing is sent through it any more; what may have arrived is looked up there."""
+
+    @pytest.fixture
+    def in_doubt(self, connect, submit):
+        """Return how to make an order that may have arrived, or one that waits behind it, and its connection."""
+
+        def in_doubt(**config):
+            connection = connect(fail_with="OutcomeUnknown", fail_times=100, account="old", **config)
+            export = drain(submit())
+            assert (export.status, export.outcome_unknown) == ("PENDING", True)
+            make_due()
+            jobs_for(connection.pk).delete()
+            return connection, export
+
+        return in_doubt
+
+    @pytest.fixture
+    def replace(self, acme, actor):
+        def replace(old):
+            new = connections.create(
+                acme, actor, connector_type="MOCK", config={"account": "new"}, status="DISABLED", name="new"
+            )
+            return connections.activate(new, actor, replace=True, reason="a new ERP")
+
+        return replace
+
+    def received(self):
+        return [(item.account, item.order_id) for item in MockConnector.received()]
+
+    def test_what_arrived_is_found(self, in_doubt, replace):
+        old, export = in_doubt(delivered=True)
+        new = replace(old)
+
+        export = drain(export)
+
+        assert (export.status, export.connection_id, outcomes(export)) == ("SENT", old.pk, ["UNKNOWN", "FOUND"])
+        assert delivery.drain(new.pk) == 0
+        assert self.received() == [("old", "SO-1")]
+
+    def test_what_did_not_arrive_is_sent_through_the_new_one(self, in_doubt, replace):
+        old, export = in_doubt()
+        new = replace(old)
+
+        export = drain(export)
+
+        assert (export.status, export.connection_id, export.attempts) == ("PENDING", new.pk, 0)
+        assert (export.outcome_unknown, export.error, export.document_name) == (False, None, "")
+        assert jobs_for(new.pk).exists()
+        assert drain(export).status == "SENT"
+        assert outcomes(export) == ["UNKNOWN", "TEMPORARY", "SENT"]
+        assert self.received() == [("new", "SO-1")]
+
+    def test_the_sweep_begins_with_the_look_up(self, in_doubt, replace):
+        old, _ = in_doubt()
+        replace(old)
+
+        delivery.sweep()
+        delivery.sweep()
+
+        assert jobs_for(old.pk).count() == 1
+
+    def test_a_look_up_that_fails_is_repeated(self, in_doubt, replace, monkeypatch):
+        old, export = in_doubt(delivered=True)
+        replace(old)
+
+        def fail(*args):
+            raise TemporaryError(Code.CONNECTION_TIMEOUT)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(MockConnector, "find_export", fail)
+            export = drain(export)
+        assert (export.status, export.connection_id, export.outcome_unknown) == ("PENDING", old.pk, True)
+        make_due()
+
+        assert drain(export).status == "SENT"
+
+    @pytest.mark.parametrize(
+        ("error", "health"),
+        [(exceptions.AuthenticationFailed(), "AUTH_FAILED"), (TemporaryError(Code.DNS_FAILURE), "FAILING")],
+    )
+    def test_a_person_decides_once_nobody_can_look_any_more(self, in_doubt, replace, monkeypatch, error, health):
+        old, export = in_doubt(delivered=True)
+        replace(old)
+
+        def fail(*args):
+            raise error
+
+        monkeypatch.setattr(MockConnector, "find_export", fail)
+        for _ in range(6):
+            drain(export)
+            make_due()
+        delivery.sweep()
+
+        old.refresh_from_db()
+        export.refresh_from_db()
+        assert (old.health, export.status, export.connection_id) == (health, "UNCONFIRMED", old.pk)
+
+    def test_a_doubt_that_ends_without_another_connection_waits(self, in_doubt, actor):
+        old, export = in_doubt()
+        connections.disable(old, actor)
+
+        export = drain(export)
+
+        assert (export.status, export.connection_id, export.outcome_unknown) == ("PENDING", old.pk, False)
+        assert delivery.drain(old.pk) == 0
+        assert self.received() == []
+        assert not jobs_for(old.pk).exists()
+
+    def test_what_comes_back_from_being_sent_moves_on(self, connect, submit, replace):
+        old = connect(fail_with="TemporaryError", account="old")
+        export = submit()
+        delivery._claim(old)
+        new = replace(old)
+        ERPExport.objects.update(status="PENDING", next_attempt_at=timezone.now())
+
+        delivery.sweep()
+
+        assert drain(ERPExport.objects.get(pk=export.pk)).connection_id == new.pk
+
+    def test_what_is_being_sent_is_settled_there(self, connect, submit, replace, monkeypatch):
+        old, real, replaced = connect(account="old"), MockConnector.export, []
+        submit("SO-1"), submit("SO-2")
+
+        def replace_and_export(self, order, config, context):
+            if not replaced:
+                replaced.append(replace(old))
+            return real(self, order, config, context)
+
+        monkeypatch.setattr(MockConnector, "export", replace_and_export)
+        assert delivery.drain(old.pk) == 1
+        assert delivery.drain(replaced[0].pk) == 1
+
+        assert self.received() == [("old", "SO-1"), ("new", "SO-2")]
+        assert set(ERPExport.objects.values_list("order_id", "connection__name", "status")) == {
+            ("SO-1", old.name, "SENT"),
+            ("SO-2", "new", "SENT"),
+        }
+
+    def test_a_worker_that_comes_too_late_only_looks(self, in_doubt, replace, monkeypatch):
+        """It saw the connection active, and the switch-over comes before its claim."""
+        old, export = in_doubt()
+        claim, replaced = delivery._claim, []
+
+        def replace_and_claim(connection):
+            if not replaced:
+                replaced.append(replace(old))
+            return claim(connection)
+
+        monkeypatch.setattr(delivery, "_claim", replace_and_claim)
+        export = drain(export)
+
+        assert export.connection_id == replaced[0].pk
+        assert self.received() == []
 
 
 class TestFairness:
@@ -800,5 +956,5 @@ class TestSweep:
 
         delivery.sweep()
 
-        assert jobs_for(new.pk).count() == 1
+        assert jobs_for(new.pk).exists()
         assert drain(ERPExport.objects.get(pk=export.pk)).status == "SENT"

@@ -5,10 +5,11 @@ from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from connectors.exceptions import UnsupportedFeature
-from connectors.models import ERPExport
+from connectors.models import ERPConnection, ERPExport
 from connectors.registry import registry
 from connectors.services import connections, delivery, exports
 from connectors.services.errors import (
@@ -260,19 +261,62 @@ class TestMoveWaiting:
         export.refresh_from_db()
         assert export.status == "SENT"
 
-    def test_leaves_to_a_person_what_may_have_arrived(self, replaced, mock):
+    def test_leaves_what_may_have_arrived_to_a_look_up(self, replaced, mock):
         export, _ = replaced
         ERPExport.objects.update(outcome_unknown=True)
 
         assert exports.move_waiting() == 0
 
         export.refresh_from_db()
+        assert (export.status, export.outcome_unknown, export.connection_id) == ("PENDING", True, mock.pk)
+
+    @pytest.mark.parametrize(
+        "state",
+        [
+            {"health": "AUTH_FAILED"},
+            {"retry_at": timezone.now()},
+            {"config_encrypted": b"ERPC\x01" + bytes(80)},
+            {"connector_type": "GONE"},
+        ],
+        ids=lambda state: next(iter(state)),
+    )
+    def test_leaves_to_a_person_what_cannot_be_looked_up(self, replaced, mock, state):
+        export, _ = replaced
+        ERPExport.objects.update(outcome_unknown=True)
+        ERPConnection.objects.filter(pk=mock.pk).update(**state)
+
+        assert exports.move_waiting() == 0
+
+        self.expect_unconfirmed(export, mock)
+
+    def test_leaves_to_a_person_what_this_connector_cannot_look_up(self, replaced, mock, monkeypatch):
+        export, _ = replaced
+        ERPExport.objects.update(outcome_unknown=True)
+        monkeypatch.setattr(type(registry.get("MOCK")), "supports_find_export", False)
+
+        assert exports.move_waiting() == 0
+
+        self.expect_unconfirmed(export, mock)
+
+    def expect_unconfirmed(self, export, connection):
+        export.refresh_from_db()
         assert (export.status, export.error["code"], export.connection_id) == (
             "UNCONFIRMED",
             "OUTCOME_UNKNOWN",
-            mock.pk,
+            connection.pk,
         )
         assert export.is_retryable
+
+    def test_moves_those_of_one_organisation_if_that_is_asked(self, replaced, acme, globex):
+        assert exports.move_waiting(globex) == 0
+        assert exports.move_waiting(acme) == 1
+
+    def test_lets_a_worker_begin(self, replaced):
+        _, active = replaced
+
+        exports.move_waiting()
+
+        assert jobs_for(active) == ["drain_connection"]
 
     def test_leaves_what_was_sent(self, replaced):
         ERPExport.objects.update(status="SENT")
