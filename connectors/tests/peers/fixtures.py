@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -11,9 +12,20 @@ from pathlib import Path
 import pytest
 
 from connectors.tests.peers.faulty_sftp import Faults, FaultySftp
+from connectors.tests.peers.https import Authority, Exchange, HttpServer
 from connectors.tests.peers.openssh import OpenSSH, SmallDisk, missing_packages
 
-__all__ = ["faulty_sftp", "folder_for_everybody", "inbox", "openssh", "small_disk", "start_openssh"]
+__all__ = [
+    "authority",
+    "faulty_sftp",
+    "folder_for_everybody",
+    "host_names",
+    "inbox",
+    "openssh",
+    "small_disk",
+    "start_https",
+    "start_openssh",
+]
 
 
 @pytest.fixture(scope="session")
@@ -67,6 +79,39 @@ def faulty_sftp(tmp_path: Path) -> Iterator[Callable[..., FaultySftp]]:
             return running.enter_context(FaultySftp(tmp_path / "faulty", Faults(**faults)))
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def authority() -> Authority:
+    """The certificate authority that all tests share."""
+    return Authority("Partner CA")
+
+
+@pytest.fixture
+def start_https(authority: Authority, host_names: object) -> Iterator[Callable[..., HttpServer]]:
+    """A function that starts a server under the names erp.test and other.test."""
+    with ExitStack() as running:
+
+        def start(answer: Callable[[Exchange], None] = Exchange.reply, **options: object) -> HttpServer:
+            certificate = authority.issue("erp.test", "other.test")
+            return running.enter_context(HttpServer(answer, **{"certificate": certificate, **options}))
+
+        yield start
+
+
+@pytest.fixture
+def host_names(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
+    """Names and the addresses they stand for, one answer after the other; the questions are under "asked"."""
+    names = {"erp.test": ["127.0.0.1"], "other.test": ["127.0.0.1"], "asked": []}
+    ask = socket.getaddrinfo
+
+    def getaddrinfo(host: str, port: int, *args: object, **options: object) -> list[tuple[object, ...]]:
+        names["asked"].append(host)
+        answers = names.get(host, [host])
+        return ask(answers.pop(0) if len(answers) > 1 else answers[0], port, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return names
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import ipaddress
 import socket
@@ -97,7 +98,7 @@ class Exchange(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        self.server.requests.append(self)  # type: ignore[attr-defined]
+        self.server.requests.append(copy.copy(self))  # type: ignore[attr-defined]
         self.server.answer(self)  # type: ignore[attr-defined]
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _handle  # noqa: N815  # names of http.server

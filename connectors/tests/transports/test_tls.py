@@ -33,11 +33,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1:Deprecation
 
 
 @pytest.fixture(scope="module")
-def authority() -> Authority:
-    return Authority("Partner CA")
-
-
-@pytest.fixture(scope="module")
 def stranger() -> Authority:
     return Authority("Somebody else")
 
