@@ -11,7 +11,7 @@ import socket
 import ssl
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final, Self
@@ -52,19 +52,24 @@ _DEFAULT_HEADERS: Final = {"Accept": "*/*", "Accept-Encoding": "gzip", "User-Age
 _TELLS_NOTHING: Final = ("Accept", "Accept-Encoding", "Accept-Language", "User-Agent")
 
 _HOST: Final = re.compile(rb"[0-9A-Za-z._:-]+")  # after IDNA, without the brackets of IPv6
+_DOTS: Final = re.compile(r"(^|/)(\.|%2e){1,2}([/?#]|$)", re.IGNORECASE)  # what leads out of a folder
 _HEADER_NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", re.ASCII)
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?|", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class HttpTarget:
-    """Where requests go, whom to believe there, and what to show."""
+    """Where requests go, whom to believe there, and what to show.
+
+    Raises ValueError, without quoting anything, when the URL or a header cannot be used: a configuration makes one to
+    find out while it is validated. Certificates are tried by `tls.client_context`.
+    """
 
     base_url: str
     """Scheme, host, port and the path below which all requests lie; no user, no query."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with each request to this origin and to no other: here is the place for credentials."""
-    authorities: str | None = None
+    ca_bundle: str | None = None
     """PEM certificates that are believed instead of the system's."""
     client_certificate: ClientCertificate | None = None
     allow_plain: bool = False
@@ -77,7 +82,7 @@ class HttpTarget:
     """Of one answer, as it arrives and after unpacking."""
 
     def __post_init__(self) -> None:
-        """Raise ValueError, without quoting anything, when the URL or a header cannot be used."""
+        """Refuse what would lead elsewhere or could not be sent."""
         url = _parsed(self.base_url)
         if url is None or url.scheme not in ("https", "http") or url.query or url.fragment:
             raise ValueError("The base URL has to be https://, a host and a path.")
@@ -91,12 +96,10 @@ class HttpTarget:
 class HttpSession:
     """A connection to one origin that is kept over several requests; made by `open_session`, closed by `with`."""
 
-    def __init__(self, target: HttpTarget, context: Context) -> None:
-        self._target, self._context = target, context
+    def __init__(self, target: HttpTarget, context: Context, endpoint: Endpoint, connection: _Connection) -> None:
+        self._target, self._context, self._endpoint, self._connection = target, context, endpoint, connection
         self._base = httpx2.URL(target.base_url)
         self._cookies = httpx2.Cookies()
-        self._endpoint: Endpoint | None = None
-        self._line: _Line | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -106,14 +109,7 @@ class HttpSession:
 
     def close(self) -> None:
         """Close the connection."""
-        if self._line is not None:
-            self._line.close()
-            self._line = None
-
-    def connect(self, steps: StepRecorder) -> None:
-        """Open the connection; see `open_session`."""
-        self._endpoint = _resolve(self._base, self._target, self._context, steps)
-        self._line = _Line.open(self._base, self._endpoint, self._target, self._context, steps)
+        self._connection.close()
 
     def request(
         self,
@@ -150,12 +146,12 @@ class HttpSession:
         url, at_home = self._url(path, params), True
         for _ in range(MAX_REDIRECTS + 1):
             request = self._message(method, url, headers or {}, content, at_home=at_home)
-            line = self._home_line(context) if at_home else self._foreign_line(url, context)
-            answer = line.exchange(request, context, safe=safe)
             if at_home:
+                answer = self._at_home(context).exchange(request, context, safe=safe)
                 self._remember(request, answer)
             else:
-                line.close()
+                with closing(self._elsewhere(url, context)) as connection:
+                    answer = connection.exchange(request, context, safe=safe)
             if answer.status not in _REDIRECTS:
                 return answer
             url = _next_hop(method, url, answer)
@@ -169,8 +165,8 @@ class HttpSession:
                 raise TemporaryError(Code.UNUSABLE_ANSWER, host=self._base.host, reason=Unusable.LEADS_ELSEWHERE)
         else:
             url = _parsed(f"{self._target.base_url.rstrip('/')}/{path.lstrip('/')}" if path else self._target.base_url)
-            if url is None:
-                raise ValueError("The path cannot stand in a URL.")
+            if url is None or _DOTS.search(path):
+                raise ValueError("The path cannot stand below the base URL.")
         return url.copy_merge_params(params) if params else url
 
     def _message(
@@ -192,18 +188,17 @@ class HttpSession:
         if self._target.keep_cookies:
             self._cookies.extract_cookies(httpx2.Response(answer.status, headers=answer.headers, request=request))
 
-    def _home_line(self, context: Context) -> _Line:
-        if self._line is None or not self._line.is_fresh:
-            self.close()
-            assert self._endpoint is not None
+    def _at_home(self, context: Context) -> _Connection:
+        if not self._connection.is_fresh:
+            self._connection.close()
             # To the addresses that were checked in the beginning: a name is asked for once in a session.
-            self._line = _Line.open(self._base, self._endpoint, self._target, context, StepRecorder())
-        return self._line
+            self._connection = _Connection.open(self._base, self._endpoint, self._target, context, StepRecorder())
+        return self._connection
 
-    def _foreign_line(self, url: httpx2.URL, context: Context) -> _Line:
+    def _elsewhere(self, url: httpx2.URL, context: Context) -> _Connection:
         target = replace(self._target, client_certificate=None)
         endpoint = _resolve(url, target, context, StepRecorder())
-        return _Line.open(url, endpoint, target, context, StepRecorder())
+        return _Connection.open(url, endpoint, target, context, StepRecorder())
 
 
 def open_session(target: HttpTarget, context: Context) -> HttpSession:
@@ -213,17 +208,17 @@ def open_session(target: HttpTarget, context: Context) -> HttpSession:
         TemporaryError: the server cannot be reached, may not be reached (EGRESS_DENIED) or is not to be trusted
             (TLS_FAILURE).
     """
-    session = HttpSession(target, context)
-    session.connect(context.steps)
-    return session
+    base = httpx2.URL(target.base_url)
+    endpoint = _resolve(base, target, context, context.steps)
+    return HttpSession(target, context, endpoint, _Connection.open(base, endpoint, target, context, context.steps))
 
 
-class _Line:
+class _Connection:
     """One connection to one origin, and the protocol on it."""
 
-    def __init__(self, url: httpx2.URL, connection: socket.socket, target: HttpTarget, context: Context) -> None:
+    def __init__(self, url: httpx2.URL, stream: socket.socket, target: HttpTarget, context: Context) -> None:
         self._target = target
-        self._wire = Wire(connection, target.timeout_s, context)
+        self._wire = Wire(stream, target.timeout_s, context)
         self._protocol = httpcore2.HTTP11Connection(_core_url(url).origin, self._wire)
         self._last_used = time.monotonic()
 
@@ -233,15 +228,15 @@ class _Line:
     ) -> Self:
         """Connect to a checked address; records the steps connect and tls."""
         with steps.step("connect"):
-            connection = context.dialer.connect_to(endpoint, timeout_s=_wait_s(target, context))
+            stream = context.dialer.connect_to(endpoint, timeout_s=_wait_s(target, context))
         try:
             if url.scheme == "http":
                 steps.skip("tls", "Plain HTTP: nothing is encrypted.")
             else:
-                connection = _encrypt(connection, endpoint, target, context, steps)
-            return cls(url, connection, target, context)
+                stream = _encrypt(stream, endpoint, target, context, steps)
+            return cls(url, stream, target, context)
         except BaseException:
-            connection.close()
+            stream.close()
             raise
 
     @property
@@ -254,16 +249,13 @@ class _Line:
         """Send a request and read the whole answer; a failure closes the connection."""
         started = time.monotonic()
         self._wire.begin(context)
-        failure: ConnectorError | None = None
-        answer: Answer | None = None
         try:
-            answer = self._exchange(request, context, safe=safe)
-            return answer
+            return self._exchange(request, context, safe=safe)
         except BROKEN as error:
             failure = self._failure(error, request.url, safe=safe, waited_s=time.monotonic() - started)
         finally:
             self._last_used = time.monotonic()
-            if answer is None:
+            if not self._protocol.is_idle():
                 self.close()
         raise failure  # out here, so that no foreign text hangs on __context__
 
@@ -319,11 +311,11 @@ def _resolve(url: httpx2.URL, target: HttpTarget, context: Context, steps: StepR
 
 
 def _encrypt(
-    connection: socket.socket, endpoint: Endpoint, target: HttpTarget, context: Context, steps: StepRecorder
+    stream: socket.socket, endpoint: Endpoint, target: HttpTarget, context: Context, steps: StepRecorder
 ) -> ssl.SSLSocket:
     with steps.step("tls") as note:
         secured = handshake(
-            connection,
+            stream,
             _trust(target, endpoint),
             host=endpoint.host,
             port=endpoint.port,
@@ -339,7 +331,7 @@ def _encrypt(
 
 def _trust(target: HttpTarget, endpoint: Endpoint) -> ssl.SSLContext:
     with suppress(UnusableCertificate):
-        return client_context(target.authorities, target.client_certificate)
+        return client_context(target.ca_bundle, target.client_certificate)
     raise TemporaryError(Code.TLS_FAILURE, host=endpoint.host, port=endpoint.port, reason=Reason.OUR_CERTIFICATES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import select
 import socket
 from collections.abc import Iterator
@@ -11,6 +12,9 @@ import httpcore2
 import httpx2
 
 from connectors.port import Context
+
+# httpcore2 logs the headers of answers, cookies among them.
+logging.getLogger("httpcore2").setLevel(logging.CRITICAL + 1)
 
 
 class Wire(httpcore2.NetworkStream):

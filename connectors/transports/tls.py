@@ -54,28 +54,26 @@ class ClientCertificate:
     passphrase: str | None = field(default=None, repr=False)
 
 
-def client_context(
-    authorities: str | None = None, client_certificate: ClientCertificate | None = None
-) -> ssl.SSLContext:
+def client_context(ca_bundle: str | None = None, client_certificate: ClientCertificate | None = None) -> ssl.SSLContext:
     """Return what a handshake needs: whom to believe, who we are, and TLS 1.2 at least.
 
     Args:
-        authorities: PEM certificates that are believed instead of the system's.
+        ca_bundle: PEM certificates that are believed instead of the system's.
         client_certificate: shown to a server that asks for one.
 
     Raises:
         UnusableCertificate: either of them cannot be read.
     """
-    if authorities is None:
+    if ca_bundle is None:
         context = httpx2.create_ssl_context(trust_env=False)
     else:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         # Whoever names an intermediate authority means to trust it, whoever signed it (the default of Python 3.13).
         context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         try:
-            context.load_verify_locations(cadata=authorities)
+            context.load_verify_locations(cadata=ca_bundle)
         except (ssl.SSLError, ValueError, TypeError):
-            raise UnusableCertificate("The certificate authorities are no PEM certificates.") from None
+            raise UnusableCertificate("The CA bundle holds no PEM certificates.") from None
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.set_alpn_protocols(["http/1.1"])
     if client_certificate:
@@ -136,7 +134,7 @@ def refusal(error: Exception, *, shows_certificate: bool) -> Reason | None:
     """Return what a server has against our client certificate, or None when it is something else.
 
     In TLS 1.3 a client's handshake ends before the server has looked at its certificate: the refusal is what the
-    first read brings instead of an answer, and nothing that was sent before has been looked at (RFC 8446, section 4.4).
+    first read brings instead of an answer, and nothing that was sent before is acted upon (RFC 8446, section 4.4).
     """
     if isinstance(error, ssl.SSLError) and error.reason in _ALERTS_ABOUT_US:
         return Reason.CERTIFICATE_REFUSED if shows_certificate else Reason.CERTIFICATE_REQUIRED
@@ -165,6 +163,8 @@ class ServerCertificate:
 
 
 def _load(context: ssl.SSLContext, ours: ClientCertificate) -> None:
+    # TLS 1.3's way to ask for the certificate only once the path of a request is known (RFC 8446, section 4.6.2).
+    context.post_handshake_auth = True
     fault = ""
     with _in_memory(f"{ours.private_key.strip()}\n{ours.chain.strip()}\n") as path:
         try:

@@ -28,7 +28,7 @@ def context_of(
 
 def target_of(base_url: str, authority: object, **options: object) -> HttpTarget:
     """Return a target that believes an authority and waits for two seconds."""
-    return HttpTarget(**{"base_url": base_url, "authorities": authority.certificate, "timeout_s": 2.0, **options})
+    return HttpTarget(**{"base_url": base_url, "ca_bundle": authority.certificate, "timeout_s": 2.0, **options})
 
 
 def error_of(call: Callable[[], object], kind: type[ConnectorError] = TemporaryError) -> ConnectorError:

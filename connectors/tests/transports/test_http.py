@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -186,9 +187,32 @@ class TestRequests:
 
         assert [seen.path for seen in server.requests] == ["/next?page=2"]
 
-    def test_a_path_that_cannot_be_sent(self, start, target, context: Context) -> None:
-        with open_session(target(start()), context) as session, pytest.raises(ValueError, match="path"):
-            session.request("GET", "orders/1\r\nX-Admin: 1")
+    @pytest.mark.parametrize(
+        "path",
+        [
+            "orders/1\r\nX-Admin: 1",
+            "..",
+            "orders/../admin",
+            "orders/..?x",
+            "./admin",
+            "%2e%2E/admin",
+            "a/.%2e/b",
+            "/../a",
+        ],
+    )
+    def test_paths_that_lead_elsewhere(self, start, target, context: Context, path: str) -> None:
+        server = start()
+        with open_session(target(server), context) as session, pytest.raises(ValueError, match="path"):
+            session.request("GET", path)
+
+        assert not server.requests
+
+    def test_dots_inside_a_name_are_fine(self, start, target, context: Context) -> None:
+        server = start()
+        with open_session(target(server), context) as session:
+            session.request("GET", "a..b/.well-known/...")
+
+        assert server.requests[0].path == "/a..b/.well-known/..."
 
     @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS"])
     def test_no_body_where_there_is_none(self, start, target, context: Context, method: str) -> None:
@@ -227,7 +251,7 @@ class TestOneConnection:
 
     def test_has_no_delay(self, start, target, context: Context) -> None:
         with open_session(target(start()), context) as session:
-            connection = session._line._wire._connection
+            connection = session._connection._wire._connection
             assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
     def test_is_replaced_when_the_server_has_closed_it(self, start, target, context: Context, host_names) -> None:
@@ -253,7 +277,7 @@ class TestOneConnection:
 
     def test_is_closed_at_the_end(self, start, target, context: Context) -> None:
         with open_session(target(start()), context) as session:
-            connection = session._line._wire._connection
+            connection = session._connection._wire._connection
             session.request("GET", "")
             assert connection.fileno() >= 0
 
@@ -262,7 +286,7 @@ class TestOneConnection:
     def test_is_closed_by_a_failure(self, start, target, context: Context) -> None:
         server = start(lambda exchange: exchange.reset() if exchange.path == "/cut" else exchange.reply())
         with open_session(target(server), context) as session:
-            connection = session._line._wire._connection
+            connection = session._connection._wire._connection
             error_of(lambda: session.request("GET", "cut"))
             assert connection.fileno() == -1
             assert session.request("GET", "").status == 200
@@ -384,6 +408,23 @@ class TestClientCertificates:
         server = start(client_authority=authority)
         with open_session(target(server, client_certificate=certificate), context) as session:
             assert session.request("POST", "", content=b"x" * 200_000).status == 200
+
+    def test_shown_to_who_asks_for_it_once_the_path_is_known(
+        self, start, target, context: Context, authority: Authority, certificate
+    ) -> None:
+        def ask(exchange: Exchange) -> None:
+            exchange.connection.verify_client_post_handshake()
+            exchange.connection.settimeout(0.5)
+            exchange.raw(b"HTTP/1.1 100 Continue\r\n\r\n")  # sends the question along
+            with suppress(TimeoutError):
+                exchange.connection.recv(1)  # nothing but the certificate comes
+            exchange.reply(body="a certificate" if exchange.connection.getpeercert() else "none")
+            exchange.hang_up()
+
+        server = start(ask, client_authority=authority)
+        server._tls.post_handshake_auth = True
+        with open_session(target(server, client_certificate=certificate), context) as session:
+            assert session.request("GET", "").content == b"a certificate"
 
     @pytest.mark.parametrize("size", [0, 200, 2_000_000])
     @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -215,7 +215,7 @@ class TestUselessAnswers:
 
 class TestForeignWords:
     def test_nothing_is_logged(self, start_https, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
-        server = start_https()
+        server = start_https(lambda exchange: exchange.reply(body="s3cret", Set_Cookie="session=s3cret"))
         target = target_of(server.url(), authority, headers={"Authorization": "Bearer s3cret"})
         with caplog.at_level(logging.DEBUG), open_session(target, context_of()) as session:
             session.request("POST", "", params={"key": "s3cret"}, content=b"s3cret")

@@ -97,7 +97,7 @@ class TestTrust:
 
     def test_authorities_that_cannot_be_read(self) -> None:
         for text in ("", "garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "Zürich"):
-            with pytest.raises(UnusableCertificate, match=r"^The certificate authorities are no PEM certificates\.$"):
+            with pytest.raises(UnusableCertificate, match=r"^The CA bundle holds no PEM certificates\.$"):
                 client_context(text)
 
 
