@@ -59,7 +59,7 @@ def _measure_cold_row(report: Report) -> None:
 
     from connectors.fields import key_ring
     from connectors.models import ERPConnection
-    from connectors.services import connections
+    from connectors.services import configurations, connections
     from tenants.actors import Actor
     from tenants.models import Organization
 

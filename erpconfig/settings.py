@@ -129,7 +129,7 @@ TESTS_WAITING = _env.integer("TESTS_WAITING", default=20, low=1, high=1000)  # o
 TESTS_PER_MINUTE_AND_KEY = _env.integer("TESTS_PER_MINUTE_AND_KEY", default=30, low=1, high=10_000)
 TESTS_PER_MINUTE_AND_ORGANISATION = _env.integer("TESTS_PER_MINUTE_AND_ORGANISATION", default=60, low=1, high=10_000)
 TESTS_PER_MINUTE_AND_DESTINATION = _env.integer("TESTS_PER_MINUTE_AND_DESTINATION", default=20, low=1, high=10_000)
-TEST_THREADS = _env.integer("TEST_THREADS", default=16, low=1, high=500)  # of one worker
+TEST_THREADS = _env.integer("TEST_THREADS", default=32, low=1, high=500)  # of one worker
 PROCRASTINATE_WORKER_DEFAULTS = {
     "concurrency": 8,
     "shutdown_graceful_timeout": 15,

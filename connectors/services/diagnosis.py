@@ -33,6 +33,7 @@ from connectors.results import StepStatus, TestResult, TestStep
 from connectors.services import configurations, health, jobs, rationing, revisions
 from connectors.services.contexts import OnStep, make_context
 from connectors.services.errors import NothingStaged, TestHasEnded, UntestedRevision
+from connectors.services.pooling import give_back
 from connectors.services.watching import board
 from tenants.actors import Actor, ActorKind
 from tenants.models import Organization, record
@@ -330,6 +331,7 @@ class _Progress:
         self._steps.append(step)
         so_far = TestResult(steps=tuple(self._steps), latency_ms=sum(each.latency_ms for each in self._steps))
         self._is_cancelled = not self._held.update(result=so_far.as_json() | {"success": None})
+        give_back()
         self._on_step(step)
 
     def is_cancelled(self) -> bool:
@@ -374,6 +376,7 @@ def _failed_before_start(progress: _Progress, code: Code, **params: Any) -> Test
 
 
 def _call(connector: ERPConnectorPort[Any], config: ConnectorConfig, context: Context) -> TestResult:
+    give_back()
     try:
         return connector.test_connection(config, context)
     except Exception as error:  # an adapter's fault must end as a failed test, not as a 500
@@ -439,7 +442,7 @@ def _note(row: ConnectionTest, connection: ERPConnection, result: TestResult, co
 
 def _pin(connection: ERPConnection, revision: int, identity: dict[str, Any]) -> None:
     """Remember who the far end is, the first time it says so."""
-    unknown = ERPConnection.objects.filter(pk=connection.pk, revision=revision, pinned_identity=None)
+    unknown = ERPConnection.objects.filter(pk=connection.pk, revision=revision, pinned_identity__isnull=True)
     if any(identity.values()) and unknown.update(pinned_identity=identity):
         record(Actor.system("connection test"), "connection.identity_pinned", org=connection.org, target=connection)
 

@@ -12,9 +12,9 @@ from typing import Final
 import structlog
 from django.conf import settings
 from django.db import DatabaseError
-from django.db import connection as database
 
 from connectors.services import diagnosis
+from connectors.services.pooling import give_back
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +40,7 @@ class Testers:
         except DatabaseError:  # the sweep calls again
             log.warning("tests.database_away")
         finally:
-            database.close()
+            give_back()
             self._free.release()
 
 

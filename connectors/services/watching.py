@@ -12,9 +12,9 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError
-from django.db import connection as database
 
 from connectors.models import ConnectionTest
+from connectors.services.pooling import give_back
 
 log = structlog.get_logger(__name__)
 
@@ -54,8 +54,7 @@ class Board:
         yield row
         while (left := until - time.monotonic()) > 0:
             self._begin_looking()
-            if not database.in_atomic_block:
-                database.close()
+            give_back()
             try:
                 row = news.get(timeout=min(left, _REMIND_SECONDS))
             except Empty:
@@ -82,10 +81,10 @@ class Board:
                             self._tell(row)
                 except DatabaseError:
                     log.warning("tests.watch_failed")
-                    database.close()
+                    give_back()
                 time.sleep(_LOOK_SECONDS)
         finally:
-            database.close()
+            give_back()
 
     def _watched(self) -> list[UUID]:
         with self._lock:
