@@ -20,6 +20,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from connectors.encryption.keyring import KeyRing, parse_master_key
+from connectors.services.metrics import ConnectionCollector
 from erpconfig.problems import problem
 
 log = structlog.get_logger(__name__)
@@ -54,15 +55,23 @@ def metrics(request: HttpRequest) -> HttpResponse:
     address = ipaddress.ip_address(request.META["REMOTE_ADDR"])
     if not any(address in network for network in settings.METRICS_ALLOWED_NETWORKS):
         return problem(request, HTTPStatus.NOT_FOUND, code="NOT_FOUND", detail="There is nothing at this address.")
-    return HttpResponse(generate_latest(_registry()), content_type=CONTENT_TYPE_LATEST)
+    text = generate_latest(_counted()) + generate_latest(_stored())
+    return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
 
 
-def _registry() -> CollectorRegistry:
+def _counted() -> CollectorRegistry:
     """Return what this process counted, or what all of them did when they count into one folder."""
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         return REGISTRY
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
+    return registry
+
+
+def _stored() -> CollectorRegistry:
+    """Return what stands in the database, whichever process put it there."""
+    registry = CollectorRegistry()
+    registry.register(ConnectionCollector())
     return registry
 
 

@@ -310,7 +310,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     may_change = ADMINISTER
     list_display = ("name", "slug", "created_at")
     search_fields = ("name", "slug")
-    fields = ("name", "slug", "created_at")
+    fields = ("name", "slug", "egress_networks", "created_at")
     inlines = (MembershipInline,)
 
     def org_id_of(self, obj: Any) -> UUID:
@@ -319,8 +319,9 @@ class OrganizationAdmin(OrganizationScopedAdmin):
         return org_id
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Fix the slug once it is known to the world: documents and commands name the organisation by it."""
-        return ("slug", "created_at") if obj else ("created_at",)
+        """Fix the slug once it is known to the world, and leave the networks to who runs the installation."""
+        fixed = ("slug", "created_at") if obj else ("created_at",)
+        return fixed if request.user.is_superuser else (*fixed, "egress_networks")
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
         """Save and write it into the audit trail."""
