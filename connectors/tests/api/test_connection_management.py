@@ -142,7 +142,8 @@ class TestRevisions:
     def test_a_host_key_is_pinned_as_it_was_shown(self, api, openssh, settings):
         settings.EGRESS_ALLOWED_NETWORKS = ["127.0.0.0/8"]
         config = {name: value for name, value in openssh.config().items() if name != "host_key"}
-        path = f"connectors/{api.post('connectors', {'connector_type': 'DROPZONE_JSON_V1', 'config': config}).json()['id']}"
+        created = api.post("connectors", {"connector_type": "DROPZONE_JSON_V1", "config": config}).json()
+        path = f"connectors/{created['id']}"
         failed = problem(api.post(f"{path}/test"), 400, "HOST_KEY_UNKNOWN")
         shown = failed["test"]["steps"][2]["params"]["fingerprint"]
 
