@@ -13,7 +13,11 @@ TEXT, AREA = 4.5, 3.0
 PAGE = ("--body-bg", "--darkened-bg")
 PAIRS = [
     *((TEXT, f"--erp-{state}", ground) for state in ("good", "bad", "warn", "off", "wait") for ground in PAGE),
-    *((TEXT, text, ground) for text in ("--body-fg", "--body-quiet-color", "--link-fg") for ground in PAGE),
+    *(
+        (TEXT, text, ground)
+        for text in ("--body-fg", "--body-quiet-color", "--erp-quiet", "--link-fg")
+        for ground in PAGE
+    ),
     *((TEXT, "--body-fg", ground) for ground in ("--selected-bg", "--message-error-bg", "--message-warning-bg")),
     (TEXT, "--header-color", "--header-bg"),
     (TEXT, "--header-link-color", "--header-bg"),

@@ -10,9 +10,11 @@ import pytest
 from django.urls import reverse
 from playwright.sync_api import Page, expect
 
+from connectors.admin.dashboard import PAGE_SIZE
 from connectors.tests.admin.conftest import CHROMIUM, DESK, TELEPHONE
 from connectors.tests.admin.pages import at
 from connectors.tests.rows import a_connection, an_export
+from tenants.models import Organization
 
 HOME = reverse("admin:index")
 ROUND = 31_000
@@ -172,6 +174,9 @@ class TestKeyboard:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_all_text_can_be_read(page: Page, full, theme: str) -> None:
     export = full.exports.get(status="FAILED")
+    Organization.objects.bulk_create(
+        Organization(slug=f"o-{number}", name=f"O {number}") for number in range(PAGE_SIZE)
+    )
     use_theme(page, theme)
     poor = {}
     for address in (
