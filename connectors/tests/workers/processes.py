@@ -21,18 +21,25 @@ def url_of(name=None):
     return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
 
 
-@contextmanager
-def worker(root, *command, **settings):
-    """Run a worker with `root` as DROPZONE_ROOT; it is killed at the end, whatever happened."""
-    environment = os.environ | {
+def settings_of(root, **settings):
+    """Return the environment of a process with `root` as DROPZONE_ROOT."""
+    return os.environ | {
         "DATABASE_URL": url_of(),
         "DROPZONE_ROOT": str(root),
         "EXPORT_LEASE_SECONDS": str(LEASE_SECONDS),
         "SWEEP_SECONDS": "1",
         **settings,
     }
+
+
+@contextmanager
+def worker(root, *command, **settings):
+    """Run a worker; it is killed at the end, whatever happened."""
     process = subprocess.Popen(
-        [sys.executable, *(command or WORKER)], cwd=BASE_DIR, env=environment, stderr=subprocess.DEVNULL
+        [sys.executable, *(command or WORKER)],
+        cwd=BASE_DIR,
+        env=settings_of(root, **settings),
+        stderr=subprocess.DEVNULL,
     )
     try:
         yield process
