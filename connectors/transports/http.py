@@ -250,13 +250,12 @@ class _Connection:
         started = time.monotonic()
         self._wire.begin(context)
         try:
-            return self._exchange(request, context, safe=safe)
-        except BROKEN as error:
+            answer = self._exchange(request, context, safe=safe)
+        except BROKEN as error:  # httpcore2 has closed the connection
             failure = self._failure(error, request.url, safe=safe, waited_s=time.monotonic() - started)
-        finally:
+        else:
             self._last_used = time.monotonic()
-            if not self._protocol.is_idle():
-                self.close()
+            return answer
         raise failure  # out here, so that no foreign text hangs on __context__
 
     def close(self) -> None:

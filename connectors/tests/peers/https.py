@@ -38,15 +38,16 @@ class Issued:
 
 
 class Authority:
-    """A certificate authority of a test's own."""
+    """A certificate authority of a test's own, signed by itself or by another one."""
 
-    def __init__(self, name: str = "Test CA") -> None:
+    def __init__(self, name: str = "Test CA", *, signed_by: Authority | None = None) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._name = _named(name)
+        signer = signed_by or self
         certificate = (
-            _builder(self._name, self._name, self._key.public_key())
+            _builder(self._name, signer._name, self._key.public_key())
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-            .sign(self._key, hashes.SHA256())
+            .sign(signer._key, hashes.SHA256())
         )
         self.certificate = certificate.public_bytes(serialization.Encoding.PEM).decode()
 

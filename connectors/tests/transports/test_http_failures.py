@@ -122,10 +122,10 @@ class TestRequestCut:
         assert error.code in (Code.CONNECTION_LOST, Code.CONNECTION_TIMEOUT, Code.OUTCOME_UNKNOWN)
 
     def test_an_early_answer_is_heard(self, start_https, authority: Authority) -> None:
-        """A server may refuse a large body without reading it, and hang up."""
-        server = start_https()
+        """A server may refuse a large body without reading it, and hang up; over TLS that may get lost."""
+        server = start_https(certificate=None)
         server.RequestHandlerClass = refusing_early
-        with open_session(target_of(server.url(), authority), context_of()) as session:
+        with open_session(target_of(server.url(), authority, allow_plain=True), context_of()) as session:
             assert session.request("POST", "", content=b"x" * 5_000_000).status == 413
 
     def test_a_far_end_that_reads_no_more(self, start_https, authority: Authority) -> None:

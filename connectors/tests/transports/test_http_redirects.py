@@ -143,6 +143,23 @@ class TestAnotherOrigin:
 
         assert server.requests[1].headers["Cookie"] is None
 
+    def test_sees_no_cookie_although_only_the_port_differs(self, start_https, authority: Authority) -> None:
+        """Cookies know no ports (RFC 6265, section 8.5), origins do."""
+        other = start_https()
+        server = start_https(
+            lambda exchange: (
+                exchange.reply(Set_Cookie="session=s3cret")
+                if exchange.path == "/login"
+                else exchange.reply(302, Location=other.url())
+            )
+        )
+        with open_session(target_of(server.url(), authority, keep_cookies=True), context_of()) as session:
+            session.request("GET", "login")
+            session.request("GET", "start")
+
+        assert server.requests[1].headers["Cookie"] == "session=s3cret"
+        assert_tells_nothing(other.requests[0])
+
     def test_is_resolved_and_checked_anew(self, start_https, send, host_names) -> None:
         host_names["inside.test"] = ["127.0.0.2"]
         inside = start_https(host="127.0.0.2")

@@ -80,6 +80,12 @@ class TestTrust:
         with HttpServer(certificate=authority.issue("127.0.0.1")) as server:
             connect(server.port, client_context(authority.certificate), host="127.0.0.1").close()
 
+    def test_an_intermediate_authority_without_its_root(self, authority: Authority) -> None:
+        intermediate = Authority("Intermediate", signed_by=authority)
+
+        with HttpServer(certificate=intermediate.issue("erp.test")) as server:
+            connect(server.port, client_context(intermediate.certificate)).close()
+
     def test_the_server_s_own_certificate_as_the_authority(self) -> None:
         certificate = self_signed("erp.test")
 
