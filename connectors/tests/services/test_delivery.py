@@ -226,7 +226,8 @@ class TestTemporaryError:
         assert timedelta(seconds=500) <= first.next_attempt_at - before < timedelta(seconds=510)
         assert (second.next_attempt_at, second.attempts) == (first.next_attempt_at, 0)
 
-    def test_a_host_that_does_not_answer_costs_the_others_no_attempt(self, connect, submit):
+    def test_a_host_that_does_not_answer_costs_the_others_no_attempt(self, connect, submit, monkeypatch):
+        monkeypatch.setattr("random.random", lambda: 1.0)  # nothing is due again at once by chance
         connection = connect(fail_with="TemporaryError", fail_code="CONNECTION_TIMEOUT")
         for number in range(3):
             submit(f"SO-{number}")
@@ -234,7 +235,8 @@ class TestTemporaryError:
         assert delivery.drain(connection.pk) == 1
         assert sorted(ERPExport.objects.values_list("attempts", flat=True)) == [0, 0, 1]
 
-    def test_an_error_of_one_order_does_not_hold_the_others_back(self, connect, submit):
+    def test_an_error_of_one_order_does_not_hold_the_others_back(self, connect, submit, monkeypatch):
+        monkeypatch.setattr("random.random", lambda: 1.0)  # nothing is due again at once by chance
         connection = connect(fail_with="TemporaryError", fail_code="NO_SPACE")
         for number in range(3):
             submit(f"SO-{number}")
