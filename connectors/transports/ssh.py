@@ -97,6 +97,13 @@ class SshTransport(paramiko.Transport):
         """The line with which the server introduced itself, made safe to show; the key exchange has proven it."""
         return printable(self.remote_version)
 
+    def close(self) -> None:
+        # paramiko's thread looks up every 0.1 s, and until then the kernel keeps a socket that is only closed.
+        with suppress(OSError):
+            self.sock.shutdown(socket.SHUT_RDWR)
+        self.packetizer.complete_handshake()  # a handshake that failed leaves its timer running
+        super().close()
+
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         # A server that ends the login in words has refused it; a link that just dies has not.
         self.said_goodbye = True

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 
+import paramiko
 import pytest
 
 from connectors.codes import CATALOGUE, Code
@@ -150,6 +152,26 @@ class TestLogin:
 
         assert unpinned.code is Code.HOST_KEY_UNKNOWN
         assert without_password.code is Code.AUTHENTICATION_FAILED
+
+
+class TestLogout:
+    """Nothing of a login lives on: no thread of paramiko's, and so no connection that the server still sees."""
+
+    def test_after_a_login(self, openssh: OpenSSH) -> None:
+        log_in(target(openssh))
+
+        assert self._left_over() == []
+
+    @pytest.mark.parametrize("after", [0, 700])
+    def test_after_a_handshake_that_came_to_nothing(self, openssh: OpenSSH, after: int) -> None:
+        with CuttingProxy(openssh.port, after=after, how="stall") as proxy:
+            failure(target(openssh, port=proxy.port, timeout_s=TIMEOUT_S))
+
+            assert self._left_over() == []
+
+    def _left_over(self) -> list[threading.Thread]:
+        time.sleep(0.02)  # a thread that has been told takes a moment
+        return [thread for thread in threading.enumerate() if isinstance(thread, paramiko.Transport | threading.Timer)]
 
 
 class TestHostKey:
