@@ -1,0 +1,64 @@
+"""The contract is no formality: an adapter that breaks a rule of the diagnosis fails its test."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from connectors.adapters.mock import MockConfig, MockConnector
+from connectors.config import Expiry
+from connectors.port import Context
+from connectors.results import TestResult, TestStep
+from connectors.tests.adapters import test_contract
+
+
+class Careless(MockConnector):
+    """Recognises nobody, and writes when it may not."""
+
+    def test_connection(self, config: MockConfig, context: Context) -> TestResult:
+        with context.steps.step("write"):
+            pass
+        return super().test_connection(config, replace(context, pinned_identity=None))
+
+
+class Stubborn(MockConnector):
+    """Goes on after it was cancelled, and after a failure."""
+
+    def test_connection(self, config: MockConfig, context: Context) -> TestResult:
+        result = super().test_connection(config, context)
+        return replace(result, steps=(*result.steps, TestStep(name="more", status="passed")))
+
+
+class NaiveConfig(MockConfig):
+    """Knows no time zones."""
+
+    def expiries(self) -> list[Expiry]:
+        return [Expiry(field="api_key", kind="key", expires_at=datetime(2030, 1, 1))]
+
+
+class Naive(MockConnector):
+    Config = NaiveConfig
+
+
+@pytest.mark.parametrize(
+    ("connector", "rule"),
+    [
+        (Careless, "test_check_that_may_not_write_leaves_no_trace"),
+        (Careless, "test_changed_far_end_gets_nothing"),
+        (Stubborn, "test_cancelled_connection_test_leaves_nothing_behind"),
+        (Stubborn, "test_failed_connection_test_is_a_report_without_secrets"),
+        (Naive, "test_expiries_are_moments"),
+        (MockConnector, "test_config_says_whom_it_talks_to"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_rule_that_is_broken_is_noticed(connector: type[Any], rule: str) -> None:
+    class Kept(test_contract.TestMock):
+        connector_class = connector
+        uses_network = True
+
+    with pytest.raises(AssertionError):
+        getattr(Kept(), rule)()
