@@ -139,6 +139,11 @@ class ERPExport(models.Model):
                 condition=models.Q(status="PENDING"),
                 name="erp_export_pending",
             ),
+            models.Index(
+                fields=("org", "status"),
+                condition=models.Q(superseded_at=None, status__in=("FAILED", "REJECTED", "UNCONFIRMED")),
+                name="erp_export_unresolved",
+            ),
             models.Index(fields=("leased_until",), condition=models.Q(status="SENDING"), name="erp_export_leased"),
             models.Index(fields=("org", "filename"), name="erp_export_by_filename"),
         )

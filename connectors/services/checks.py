@@ -8,10 +8,18 @@ from typing import Any, Final
 
 import structlog
 from django.db import transaction
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from connectors.models import ConnectionTest, ERPConnection, Health, TestSubject
+from connectors.models import (
+    ConnectionStatus,
+    ConnectionTest,
+    ERPConnection,
+    ERPExport,
+    ExportStatus,
+    Health,
+    TestSubject,
+)
 from connectors.services import diagnosis, installation
 from tenants.actors import Actor
 from tenants.models import record
@@ -57,9 +65,13 @@ def start_due() -> int:
     if not installation.is_armed():
         return 0
     now = timezone.now()
-    idle = ERPConnection.objects.active().exclude(health__in=(Health.AUTH_FAILED, Health.UNREADABLE))
-    planned = Q(retry_at=None, check_minutes__gt=0, next_check_at__lte=now)
-    due = idle.filter(planned | Q(retry_at__lte=now)).select_related("org").order_by(F("retry_at").asc(nulls_last=True))
+    idle = ERPConnection.objects.exclude(health__in=(Health.AUTH_FAILED, Health.UNREADABLE))
+    planned = Q(status=ConnectionStatus.ACTIVE, retry_at=None, check_minutes__gt=0, next_check_at__lte=now)
+    unanswered = ERPExport.objects.filter(connection=OuterRef("pk"), status=ExportStatus.SENT)
+    # A replaced connection is only needed while its ERP still owes us an answer.
+    is_needed = Q(status=ConnectionStatus.ACTIVE) | Q(Exists(unanswered))
+    due = idle.filter(planned | Q(is_needed, retry_at__lte=now)).select_related("org")
+    due = due.order_by(F("retry_at").asc(nulls_last=True))
     return sum(_start(connection, now) for connection in due[:_BATCH])
 
 

@@ -105,7 +105,11 @@ def change(
         UntestedRevision: it shall be active, was never tested like this, and there is no reason.
     """
     with transaction.atomic(), _one_active(connection.org):
-        row = ERPConnection.objects.select_for_update(of=("self",)).select_related("org").get(pk=connection.pk)
+        row = (
+            ERPConnection.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("org")
+            .get(pk=connection.pk)
+        )
         if expected_revision is not None and row.revision != expected_revision:
             raise RevisionChanged(revision=row.revision)
         wanted = {"name": name, "status": status, "check_minutes": check_minutes}
@@ -147,7 +151,7 @@ def activate(connection: ERPConnection, actor: Actor, *, replace: bool, reason: 
     """
     with transaction.atomic(), _one_active(connection.org):
         # One lock for the whole organisation, so that two switch-overs come one after the other.
-        Organization.objects.select_for_update().get(pk=connection.org_id)
+        Organization.objects.select_for_update(no_key=True).get(pk=connection.org_id)
         for other in ERPConnection.objects.of(connection.org).active().exclude(pk=connection.pk):
             if not replace:
                 raise ActiveConnectorExists(connection_id=str(other.pk))
@@ -165,7 +169,11 @@ def disable(connection: ERPConnection, actor: Actor) -> ERPConnection:
 def accept_identity(connection: ERPConnection, actor: Actor) -> ERPConnection:
     """Forget who the far end was: whoever the next successful test meets is the right one."""
     with transaction.atomic():
-        row = ERPConnection.objects.select_for_update(of=("self",)).select_related("org").get(pk=connection.pk)
+        row = (
+            ERPConnection.objects.select_for_update(of=("self",), no_key=True)
+            .select_related("org")
+            .get(pk=connection.pk)
+        )
         if row.pinned_identity is not None:
             record(actor, "connection.identity_released", org=row.org, target=row, identity=row.pinned_identity)
             row.pinned_identity = None

@@ -284,6 +284,6 @@ def _without_nulls(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 def _locked(connection: ERPConnection) -> ERPConnection:
     row: ERPConnection = (
-        ERPConnection.objects.select_for_update(of=("self",)).select_related("org").get(pk=connection.pk)
+        ERPConnection.objects.select_for_update(of=("self",), no_key=True).select_related("org").get(pk=connection.pk)
     )
     return row

@@ -7,7 +7,7 @@ from django.utils import timezone
 from structlog.testing import capture_logs
 
 from connectors.config import Expiry
-from connectors.models import ConnectionTest, ERPConnection, Installation
+from connectors.models import ConnectionTest, ERPConnection, ERPExport, Installation
 from connectors.services import checks, connections, diagnosis
 from tenants.models import AuditEvent
 
@@ -96,6 +96,13 @@ class TestChecks:
 
         mock.refresh_from_db()
         assert (mock.retry_at, mock.failures_in_a_row, mock.health) == (None, 4, "HEALTHY")
+
+    @pytest.mark.parametrize(("status", "started"), [("SENT", 1), ("ACKED", 0)])
+    def test_a_replaced_one_is_probed_while_its_erp_owes_an_answer(self, acme, mock, status, started):
+        ERPExport.objects.create(org=acme, connection=mock, order_id="1", order={}, status=status)
+        set_row(status="DISABLED", retry_at=past(seconds=1))
+
+        assert checks.start_due() == started
 
 
 class TestHouseKeeping:

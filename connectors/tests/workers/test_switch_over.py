@@ -1,5 +1,6 @@
 """A connection is replaced while orders are on their way: none is lost, and none arrives twice."""
 
+import itertools
 import threading
 import time
 from contextlib import contextmanager
@@ -7,12 +8,13 @@ from dataclasses import dataclass
 
 import pytest
 from django.db import connection as database
+from django.utils import timezone
 
 from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector, DropzoneSession
 from connectors.exceptions import OutcomeUnknown, TemporaryError
 from connectors.models import ERPConnection, ERPExport
 from connectors.registry import registry
-from connectors.services import connections, delivery, exports
+from connectors.services import connections, delivery, exports, health
 from connectors.testing import sample_orders
 from connectors.tests.workers.processes import wait_for, worker
 
@@ -202,3 +204,44 @@ def test_all_that_waits_is_moved_in_the_transaction_of_the_switch_over(pair, sub
     replace(new, actor)
 
     assert set(ERPExport.objects.values_list("connection", flat=True)) == {new.pk}
+
+
+def test_nobody_waits_for_each_other_for_ever(pair, submit, actor):
+    """Orders come in, workers send, people test, and the connection is replaced again and again, all at once."""
+    old, new = pair()
+    is_over, faults, rounds = threading.Event(), [], []
+
+    def repeat(action):
+        try:
+            for number in itertools.count():
+                if is_over.is_set():
+                    break
+                action(number)
+            rounds.append(number)
+        except Exception as error:
+            faults.append(error)
+        finally:
+            database.close()
+
+    def test(number):
+        row = ERPConnection.objects.get(pk=(old, new)[number % 2].pk)
+        health.note_test(row, revision=row.revision, started_at=timezone.now(), success=True, code="", by_person=True)
+
+    actions = (
+        lambda number: submit([2 * number]),
+        lambda number: submit([2 * number + 1]),
+        lambda number: replace((new, old)[number % 2], actor),
+        lambda number: (delivery.sweep(), delivery.drain(old.pk), delivery.drain(new.pk)),
+        lambda number: (delivery.sweep(), delivery.drain(old.pk), delivery.drain(new.pk)),
+        test,
+    )
+    threads = [threading.Thread(target=repeat, args=(action,)) for action in actions]
+    for thread in threads:
+        thread.start()
+    time.sleep(4)
+    is_over.set()
+    for thread in threads:
+        thread.join()
+
+    assert faults == []
+    assert min(rounds) > 1
