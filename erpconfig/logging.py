@@ -11,7 +11,8 @@ import re
 import sys
 import traceback
 from collections.abc import Mapping
-from typing import Any, Final
+from contextlib import suppress
+from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
@@ -49,7 +50,7 @@ def config(*, level: str, renderer: str) -> dict[str, Any]:
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {"line": {"()": "erpconfig.logging.formatter", "renderer": renderer}},
-        "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+        "handlers": {"stderr": {"class": "erpconfig.logging.StderrHandler", "formatter": "line"}},
         "root": {"handlers": ["stderr"], "level": level},
         "loggers": {
             "django": {"handlers": [], "propagate": True},
@@ -73,6 +74,24 @@ def configure(settings: dict[str, Any]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what is stderr at the moment; a line that cannot be written is named, never shown."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # a property, as in the library's handler of last resort
+        """Where lines go."""
+        return sys.stderr
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  # the library's name
+        """Say that a line was lost; the library would print a traceback with the texts that we leave out."""
+        error = sys.exc_info()[0]
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"A log line of {record.name} was lost ({error.__name__ if error else 'unknown'}).\n")
 
 
 def formatter(renderer: str) -> structlog.stdlib.ProcessorFormatter:
