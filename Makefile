@@ -45,6 +45,7 @@ bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.registry
 	$(PYTHON) -m bench.render
 	$(PYTHON) -m bench.filesystem_drop
+	$(PYTHON) -m bench.blackholes
 	$(PYTHON) -m bench.sftp_test
 
 .venv/ready: requirements.txt requirements-embedded.txt .ci/venv
