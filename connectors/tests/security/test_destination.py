@@ -1,304 +1,332 @@
-"""A stored secret goes where it was entered for and nowhere else, through whichever door somebody tries."""
+"""A stored secret goes nowhere but where it was entered for, whichever door an edit comes through."""
 
-import socket
+from __future__ import annotations
+
+from html.parser import HTMLParser
 
 import pytest
-from django.core.cache import cache
 
 from connectors.exceptions import ConfigurationError, SecretsRequired
-from connectors.models import ConnectionTest, ERPConnection, ERPExport
-from connectors.registry import registry
+from connectors.models import ConnectionRevision, ConnectionTest, ERPConnection
 from connectors.services import connections, delivery, diagnosis, revisions
+from connectors.services.errors import NothingStaged, RevisionChanged
 from connectors.testing import sample_orders
-from connectors.tests.admin.conftest import person, sign_in, superuser  # noqa: F401  # fixtures
 from connectors.tests.admin.pages import at
-from connectors.tests.api.conftest import api, caller, problem  # noqa: F401  # fixtures
-from connectors.tests.security.recorder import Recorder
+from connectors.tests.api.conftest import paths, problem
+from connectors.tests.security.recorders import TcpRecorder
+from connectors.tests.security.samples import SAMPLES, secrets_of
 
-pytestmark = pytest.mark.django_db
-
-STORED, ENTERED = "stored-c4n4ry", "entered-again-c4n4ry"
-
-
-def change_url(connection):
-    return at("erpconnection", "change", connection.pk)
+SFTP = [sample for sample in SAMPLES if sample.connector_type == "DROPZONE_JSON_V1"]
+PASSWORD = next(sample for sample in SAMPLES if str(sample) == "DROPZONE_JSON_V1-password")
+OTHER_FINGERPRINT = "SHA256:" + "B" * 43
+TEMPORARY = {"timeout_s": 6}
 
 
-def filled_form(browser, connection):
-    """Return what a browser would send if the form were submitted as it was shown."""
-    form = browser.get(change_url(connection)).context["form"]
-    return {name: value for name in form.fields if (value := form[name].value()) not in (None, False)}
+@pytest.fixture(params=SAMPLES, ids=str)
+def sample(request):
+    return request.param
 
 
 @pytest.fixture
-def home():
-    """The server that the secret was entered for."""
-    server = Recorder()
-    yield server
-    server.close()
+def config(sample, canaries, home):
+    return sample.config(canaries, home)
 
 
 @pytest.fixture
-def elsewhere(home):
-    """Another server, at another address but at the same port."""
-    server = Recorder("127.0.0.2", home.port)
-    yield server
-    server.close()
-
-
-@pytest.fixture(autouse=True)
-def _loopback(settings, tmp_path):
-    cache.clear()
-    settings.EGRESS_ALLOWED_NETWORKS = ["127.0.0.0/8"]
-    settings.DROPZONE_ROOT = str(tmp_path)
+def stored(sample, config, acme, actor):
+    return connections.create(acme, actor, connector_type=sample.connector_type, config=config)
 
 
 @pytest.fixture
-def stored(acme, actor, home):
-    """A connection of each type, with its secret."""
-
-    def create(connector_type):
-        config = {
-            "MOCK": {"account": "home", "api_key": STORED},
-            "DROPZONE_JSON_V1": {
-                "mode": "sftp",
-                "host": home.host,
-                "port": home.port,
-                "username": "orders",
-                "password": STORED,
-                "host_key": home.fingerprint,
-                "export_path": "/in",
-                "ack_path": "/ack",
-                "timeout_s": 3,
-            },
-        }.get(connector_type)
-        assert config, f"{connector_type} has no configuration here: add one, with a value for each of its secrets"
-        return connections.create(acme, actor, connector_type=connector_type, config=config)
-
-    return create
+def flips(sample, config, other):
+    return sample.flips(config, other)
 
 
 @pytest.fixture
-def flipped(elsewhere, tmp_path):
-    """Another value for each destination field, which leads elsewhere if that is possible at all."""
-    return {
-        "MOCK": {"account": "elsewhere"},
-        "DROPZONE_JSON_V1": {
-            "mode": "filesystem",
-            "host": elsewhere.host,
-            "port": elsewhere.port + 1 if elsewhere.port < 65535 else 1,
-            "username": "somebody-else",
-            "certificate": "ssh-ed25519-cert-v01@openssh.com AAAA",
-            "host_key": elsewhere.fingerprint,
-            "export_path": "/elsewhere",
-            "ack_path": "/elsewhere",
-        },
-    }
+def place(stored):
+    return f"connectors/{stored.pk}"
 
 
-FIELDS = [
-    (connector_type, field)
-    for connector_type, connector in sorted(registry.connectors.items())
-    for field in connector.Config.destination_fields()
-]
+@pytest.fixture
+def nothing_arrives(home, other, stored, flips):
+    """Fail when anybody logs in anywhere during the test, or anything of the connection changes."""
+    before = ERPConnection.objects.get(pk=stored.pk)
+    yield
+    after = ERPConnection.objects.get(pk=stored.pk)
+    assert (home.logins, other.logins, other.connections) == ([], [], 0)
+    assert (after.revision, after.read_config()) == (before.revision, before.read_config())
+    assert not ConnectionTest.objects.exists()
 
 
-def test_every_destination_field_is_flipped(flipped):
-    assert {(kind, field) for kind, fields in flipped.items() for field in fields} == set(FIELDS)
+def assert_asks_for_secrets(answer, sample, config, field):
+    """Check that an edit of a field is refused, naming every stored secret."""
+    names = {f"config.{name}" for name in secrets_of(sample, config)}
+    if answer.json()["code"] == "VALIDATION_ERROR":  # the other mode has no use for them: they have to be cleared
+        assert field == "mode"
+        assert names <= set(paths(answer))
+    else:
+        assert set(paths(answer, 422, "SECRETS_REQUIRED")) == names
 
 
-@pytest.mark.parametrize(("connector_type", "field"), FIELDS)
-class TestFlip:
-    """Nothing is stored, nobody is called, and the secret stays where it is."""
+class _Form(HTMLParser):
+    """Reads what a browser would send with the form that holds the configuration, and its buttons."""
+
+    def __init__(self, page):
+        super().__init__()
+        self.values, self.buttons, self.forms, self._select, self._area = {}, [], [], None, None
+        self.feed(page)
+        index = next(n for n, (values, _) in enumerate(self.forms) if any(k.startswith("config-") for k in values))
+        self.values, self.buttons = self.forms[index]
+
+    def handle_starttag(self, tag, attributes):
+        about = dict(attributes)
+        if tag == "form":
+            self.forms.append(({}, []))
+        if not self.forms or (not about.get("name") and tag not in ("option", "button", "input")):
+            return
+        values, buttons = self.forms[-1]
+        kind = about.get("type", "text")
+        if (tag == "button" and about.get("type", "submit") == "submit") or (tag == "input" and kind == "submit"):
+            buttons.append((about.get("name"), about.get("value", ""), about.get("formaction")))
+        elif tag == "input" and about.get("name") and (kind not in ("checkbox", "radio") or "checked" in about):
+            values[about["name"]] = about.get("value", "on" if kind == "checkbox" else "")
+        elif tag == "select":
+            self._select = about["name"]
+            values[self._select] = ""
+        elif tag == "option" and self._select and "selected" in about:
+            values[self._select] = about.get("value", "")
+        elif tag == "textarea":
+            self._area = about["name"]
+            values[self._area] = ""
+
+    def handle_endtag(self, tag):
+        self._select = None if tag == "select" else self._select
+        self._area = None if tag == "textarea" else self._area
+
+    def handle_data(self, data):
+        if self._area:
+            self.forms[-1][0][self._area] += data.removeprefix("\n")  # HTML drops the line break after the tag
+
+
+@pytest.mark.usefixtures("nothing_arrives")
+class TestEachDoorAsksForTheSecrets:
+    """One destination field is changed at a time, without the secrets."""
+
+    def test_api_change(self, api, place, sample, config, flips):
+        for field, edit in flips.items():
+            assert_asks_for_secrets(api.patch(place, {"config": edit}), sample, config, field)
+
+    def test_api_change_together_with_everything_else(self, api, place, sample, config, flips):
+        for field, edit in flips.items():
+            body = {"config": edit, "name": "new", "status": "DISABLED", "test_on_save": True, "reason": "why not"}
+            assert_asks_for_secrets(api.patch(place, body), sample, config, field)
+
+    @pytest.mark.parametrize("how", [{}, {"Accept": "text/event-stream"}, {"Prefer": "respond-async"}])
+    def test_api_test_of_an_edit(self, api, place, sample, config, flips, how):
+        for field, edit in flips.items():
+            assert_asks_for_secrets(api.post(f"{place}/test", {"config": edit}, **how), sample, config, field)
+
+    def test_admin(self, superuser, stored, flips):
+        address = at("erpconnection", "change", stored.pk)
+        form = _Form(superuser.get(address).content.decode())
+        # The form clears what another mode has no use for, so a change of mode is saved without any secret.
+        for edit in (edit for field, edit in flips.items() if field != "mode"):
+            posted = form.values | {f"config-{name}": "" if value is None else value for name, value in edit.items()}
+            # Every button of the form, among them those that test without saving.
+            for name, value, action in form.buttons:
+                answer = superuser.post(action or address, posted | ({name: value} if name else {}))
+                assert "Enter it again: the destination changed" in answer.content.decode()
+
+    def test_services(self, stored, actor, flips):
+        for field, edit in flips.items():
+            refusal = ConfigurationError if field == "mode" else SecretsRequired
+            with pytest.raises(refusal):
+                connections.change(stored, actor, config=edit)
+            with pytest.raises(refusal):
+                diagnosis.start(stored, actor, patch=edit)
+
+    def test_staging_takes_secrets_only(self, api, place, stored, actor, flips):
+        for field, edit in flips.items():
+            assert f"config.{field}" in paths(api.post(f"{place}/staged", {"config": edit}))
+            with pytest.raises(ConfigurationError):
+                revisions.stage(stored, actor, edit)
+        assert not ConnectionRevision.objects.exists()
+
+    def test_one_of_several_secrets_is_not_enough(self, api, place, sample, config, flips):
+        names = list(secrets_of(sample, config))
+        for edit in flips.values():
+            for name in names[: len(names) - 1]:
+                answer = api.patch(place, {"config": edit | {name: config[name]}})
+                assert f"config.{names[-1]}" in [fault["path"] for fault in answer.json()["errors"]]
+
+    def test_activation_takes_no_configuration(self, api, place, flips):
+        for edit in flips.values():
+            assert paths(api.post(f"{place}/activate", {"config": edit, "replace": True})) == ["config"]
+
+
+class TestTheRecorder:
+    """Without this, the silence of a far end would prove nothing."""
+
+    @pytest.mark.parametrize("sample", SFTP, ids=str)
+    def test_hears_every_login(self, api, place, home, stored):
+        assert api.post(f"{place}/test").status_code == 200
+        assert home.logins
+
+    @pytest.mark.parametrize("sample", [PASSWORD], ids=str)
+    def test_hears_the_very_secret(self, api, place, home, config):
+        api.post(f"{place}/test")
+        assert home.logins == [f"erp {config['password']}"]
+
+
+@pytest.mark.parametrize("sample", [PASSWORD], ids=str)
+class TestOtherWaysRound:
+    def test_an_inert_field_keeps_the_secret(self, api, place, home, config):
+        assert api.patch(place, {"config": TEMPORARY}).status_code == 200
+        assert api.post(f"{place}/test").status_code == 200
+        assert home.logins == [f"erp {config['password']}"]
+
+    def test_the_way_back_takes_each_secret_home(self, api, place, stored, actor, home, other, config):
+        away = {"port": other.port, "host_key": other.host_key, "password": "for-the-other"}
+        assert api.patch(place, {"config": away}).status_code == 200
+        assert api.post(f"{place}/test").status_code == 200
+
+        assert api.post(f"{place}/revert", {"revision": 1}).status_code == 200
+        assert api.post(f"{place}/test").status_code == 200
+
+        assert home.logins == [f"erp {config['password']}"]
+        assert other.logins == ["erp for-the-other"]
+
+    def test_staged_credentials_do_not_follow_to_another_destination(self, api, place, other, canaries):
+        api.post(f"{place}/staged", {"config": {"password": canaries.plant("staged")}})
+        away = {"port": other.port, "host_key": other.host_key, "password": "for-the-other"}
+        assert api.patch(place, {"config": away}).status_code == 200
+
+        problem(api.post(f"{place}/staged/promote", {"reason": "sure"}), 409, "CONFLICT")
+        problem(api.post(f"{place}/staged/test"), 409, "CONFLICT")
+        assert other.logins == []
+
+    def test_staged_credentials_of_an_earlier_revision_are_refused(self, stored, actor, canaries):
+        revisions.stage(stored, actor, {"password": canaries.plant("staged")})
+        ERPConnection.objects.filter(pk=stored.pk).update(revision=7)
+
+        with pytest.raises(RevisionChanged):
+            revisions.promote(stored, actor, reason="sure")
+
+    def test_a_cleared_secret_is_sent_nowhere(self, api, place, other, sample, config):
+        cleared = dict.fromkeys(("host", "username", "host_key", "ack_path", "password"))
+
+        answer = api.patch(place, {"config": {"mode": "filesystem", "export_path": "out", **cleared}})
+
+        assert answer.json()["secrets"]["password"]["set"] is False
+        assert config["password"] not in str(ERPConnection.objects.get().read_config())
+
+    def test_activation_tests_what_is_stored(self, api, place, home, other, stored, config, actor):
+        connections.disable(stored, actor)
+
+        assert api.post(f"{place}/activate").status_code == 200
+
+        assert home.logins == [f"erp {config['password']}"]
+        assert other.connections == 0
+
+    def test_nothing_is_staged_by_default(self, stored, actor):
+        with pytest.raises(NothingStaged):
+            revisions.promote(stored, actor)
+
+    def test_a_port_without_the_pinned_host_key_gets_no_login(self, api, place, other, config):
+        """Not even from somebody who enters the secret: the key is checked first."""
+        answer = api.post(f"{place}/test", {"config": {"port": other.port, "password": config["password"]}})
+
+        problem(answer, 400, "HOST_KEY_MISMATCH")
+        assert (other.connections > 0, other.logins) == (True, [])
+
+    def test_a_port_that_speaks_no_ssh_hears_nothing(self, api, place, config, canaries):
+        with TcpRecorder() as recorder:
+            edit = {"port": recorder.port, "password": config["password"], "timeout_s": 1}
+            assert api.post(f"{place}/test", {"config": edit}).status_code == 400
+
+        assert recorder.connections == 1
+        assert canaries.leaks(recorder.received) == []
+
+
+@pytest.mark.parametrize("sample", SFTP, ids=str)
+class TestHostKey:
+    """Pinning the first host key is the one change of a destination that keeps the secrets."""
 
     @pytest.fixture
-    def connection(self, stored, connector_type):
-        return stored(connector_type)
+    def config(self, sample, canaries, home):
+        return {name: value for name, value in sample.config(canaries, home).items() if name != "host_key"}
 
     @pytest.fixture
-    def edit(self, flipped, connector_type, field):
-        return {field: flipped[connector_type][field]}
+    def shown(self, api, place, home):
+        report = problem(api.post(f"{place}/test"), 400, "HOST_KEY_UNKNOWN")["test"]
+        assert home.logins == []
+        return next(step["params"]["fingerprint"] for step in report["steps"] if step["status"] == "failed")
 
-    @pytest.fixture(autouse=True)
-    def _nothing_came_of_it(self, connection, home, elsewhere):
-        sealed = bytes(connection.config_encrypted)
-        yield
-        connection.refresh_from_db()
-        assert bytes(connection.config_encrypted) == sealed
-        assert (home.knocks, elsewhere.knocks) == (0, 0)
-        assert not ConnectionTest.objects.exists()
+    def test_what_the_test_showed_is_pinned_and_the_secrets_stay(self, api, place, shown, home):
+        assert api.post(f"{place}/host-key", {"fingerprint": shown}).status_code == 200
+        assert api.post(f"{place}/test").status_code == 200
+        assert home.logins
 
-    def test_saved_by_the_api(self, api, connection, edit):  # noqa: F811
-        refused = api.patch(f"connectors/{connection.pk}", {"config": edit})
+    def test_nothing_else_is_pinned(self, api, place, shown, home):
+        problem(api.post(f"{place}/host-key", {"fingerprint": OTHER_FINGERPRINT}), 409, "CONFLICT")
 
-        assert problem(refused, 422, refused.json()["code"])["code"] in ("SECRETS_REQUIRED", "VALIDATION_ERROR")
+    def test_only_by_those_of_the_organisation(self, stranger, place, shown):
+        problem(stranger.post(f"{place}/host-key", {"fingerprint": shown}), 404, "NOT_FOUND")
 
-    def test_tested_by_the_api(self, api, connection, edit):  # noqa: F811
-        refused = api.post(f"connectors/{connection.pk}/test", {"config": edit})
+    def test_not_after_another_change(self, api, place, shown):
+        assert api.patch(place, {"config": TEMPORARY}).status_code == 200
 
-        assert problem(refused, 422, refused.json()["code"])["code"] in ("SECRETS_REQUIRED", "VALIDATION_ERROR")
+        problem(api.post(f"{place}/host-key", {"fingerprint": shown}), 409, "CONFLICT")
 
-    def test_saved_in_the_admin(self, superuser, connection, edit):  # noqa: F811
-        form = filled_form(superuser, connection)
-        answer = superuser.post(
-            change_url(connection), form | {f"config-{name}": value for name, value in edit.items()}
-        )
+    def test_not_over_a_pinned_one(self, api, place, shown):
+        assert api.post(f"{place}/host-key", {"fingerprint": shown}).status_code == 200
 
-        assert answer.status_code == 200  # the form again, not the redirect of a success
-        assert STORED not in answer.content.decode()
+        problem(api.post(f"{place}/host-key", {"fingerprint": shown}), 409, "CONFLICT")
 
-    def test_through_the_services(self, actor, connection, edit):
-        with pytest.raises(ConfigurationError):
-            connections.change(connection, actor, config=edit)
-        with pytest.raises(ConfigurationError):
-            diagnosis.start(connection, actor, patch=edit)
-        with pytest.raises(ConfigurationError):
-            revisions.stage(connection, actor, edit)
+    def test_not_what_an_unsaved_edit_met(self, api, place, sample, config, other):
+        edit = secrets_of(sample, config) | {"port": other.port}
+        report = problem(api.post(f"{place}/test", {"config": edit}), 400, "HOST_KEY_UNKNOWN")["test"]
+        met = next(step["params"]["fingerprint"] for step in report["steps"] if step["status"] == "failed")
+
+        problem(api.post(f"{place}/host-key", {"fingerprint": met}), 409, "CONFLICT")
+
+    def test_not_without_a_test(self, api, place, home):
+        problem(api.post(f"{place}/host-key", {"fingerprint": OTHER_FINGERPRINT}), 409, "CONFLICT")
 
 
-class TestDropzone:
+@pytest.mark.parametrize("sample", SFTP, ids=str)
+class TestNameThatChangesItsAnswer:
     @pytest.fixture
-    def connection(self, stored):
-        return stored("DROPZONE_JSON_V1")
+    def config(self, sample, canaries, home):
+        return sample.config(canaries, home) | {"host": "erp.test"}
 
-    def moved(self, elsewhere):
-        return {"host": elsewhere.host, "host_key": elsewhere.fingerprint}
+    @pytest.fixture
+    def tested(self, api, place, home):
+        assert api.post(f"{place}/test").status_code == 200
+        home.logins.clear()
 
-    def test_the_recorder_hears_what_it_is_offered(self, actor, connection, home):
-        assert diagnosis.test(connection, actor).code == "AUTHENTICATION_FAILED"
+    def deliver(self, api, stored):
+        export = api.submit(sample_orders.complete("SO-1").as_json()).json()
+        delivery.drain(stored.pk)
+        return api.get(f"exports/{export['id']}").json()
 
-        assert home.offered == [STORED]
+    def test_to_an_address_that_is_not_allowed(self, host_names, api, stored, tested, home):
+        host_names["erp.test"] = ["169.254.169.254"]
 
-    def test_a_new_destination_hears_only_the_secret_entered_for_it(self, actor, connection, elsewhere):
-        with pytest.raises(SecretsRequired):
-            diagnosis.start(connection, actor, patch=self.moved(elsewhere))
+        assert self.deliver(api, stored)["error"]["code"] == "EGRESS_DENIED"
+        assert home.logins == []
 
-        diagnosis.test(connection, actor, patch=self.moved(elsewhere) | {"password": ENTERED})
-        changed = connections.change(connection, actor, config=self.moved(elsewhere) | {"password": ENTERED})
-        diagnosis.test(changed, actor)
+    def test_to_another_server(self, host_names, api, stored, tested, home, other, monkeypatch):
+        from connectors import network
 
-        assert set(elsewhere.offered) == {ENTERED}
+        connect = network._open
+        monkeypatch.setattr(network, "_open", lambda address, port, share: connect(address, other.port, share))
 
-    def test_the_way_back_takes_the_secret_home(self, actor, connection, home, elsewhere):
-        changed = connections.change(connection, actor, config=self.moved(elsewhere) | {"password": ENTERED})
+        assert self.deliver(api, stored)["error"]["code"] == "HOST_KEY_MISMATCH"
+        assert (other.connections > 0, other.logins) == (True, [])
 
-        diagnosis.test(revisions.revert(changed, actor, number=1), actor)
+    def test_between_the_check_and_the_connection(self, host_names, api, place, home):
+        host_names["erp.test"] = ["169.254.169.254", "127.0.0.1"]
 
-        assert (home.offered, elsewhere.offered) == ([STORED], [])
-
-    def test_credentials_staged_for_one_destination_do_not_follow_to_another(self, actor, connection, elsewhere):
-        revisions.stage(connection, actor, {"password": "staged-c4n4ry"})
-        changed = connections.change(connection, actor, config=self.moved(elsewhere) | {"password": ENTERED})
-
-        assert revisions.staged(changed) is None
-        diagnosis.test(changed, actor)
-        assert elsewhere.offered == [ENTERED]
-
-    def test_a_server_that_shows_another_key_hears_nothing(self, actor, connection, home):
-        connection = connections.change(
-            connection, actor, config={"host_key": "SHA256:" + "A" * 43, "password": ENTERED}
-        )
-
-        assert diagnosis.test(connection, actor).code == "HOST_KEY_MISMATCH"
-        assert (home.knocks > 0, home.offered) == (True, [])
-
-    def test_cleared_is_gone_and_left_out_is_kept(self, actor, connection, elsewhere):
-        key = {"private_key": None, "password": None}
-        with pytest.raises(ConfigurationError):  # a login needs one of the two
-            connections.change(connection, actor, config=self.moved(elsewhere) | key)
-
-        assert connections.change(connection, actor, config={"timeout_s": 4}).read_config()["password"] == STORED
-
-
-MASKS = ["***", "********", "••••••••", "●●●●", "xxxxxxxx", "<hidden>", "[redacted]", "(hidden)", " ******** "]
-
-
-@pytest.mark.parametrize("mask", [mask for mask in MASKS if mask != "(hidden)"])
-def test_a_mask_is_no_secret_at_any_door(api, superuser, actor, stored, mask):  # noqa: F811
-    connection = stored("MOCK")
-
-    assert api.patch(f"connectors/{connection.pk}", {"config": {"api_key": mask}}).status_code == 422
-    assert api.post(f"connectors/{connection.pk}/test", {"config": {"api_key": mask}}).status_code == 422
-    assert api.post(f"connectors/{connection.pk}/staged", {"config": {"api_key": mask}}).status_code == 422
-    body = {"connector_type": "MOCK", "config": {"api_key": mask}, "status": "DISABLED"}
-    assert api.post("connectors", body).status_code == 422
-    form = filled_form(superuser, connection) | {"config-api_key": mask}
-    assert superuser.post(change_url(connection), form).status_code == 200
-    connection.refresh_from_db()
-    assert connection.read_config()["api_key"] == STORED
-
-
-# Where a name may lead
-
-OBFUSCATED = [
-    "127.0.0.1", "127.1", "127.0.1", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001",
-    "::1", "::ffff:127.0.0.1", "::ffff:7f00:1", "0:0:0:0:0:ffff:127.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b::7f00:1",
-    "localhost", "LOCALHOST", "localhost.", "LocalHost.", "0.0.0.0", "0", "::", "127.0.0.1.", "①②⑦.⓪.⓪.①",
-    "169.254.169.254", "0xa9fea9fe", "2852039166", "::ffff:169.254.169.254", "fd00:ec2::254", "fe80::1",
-    "10.0.0.1", "172.16.0.1", "192.168.0.1", "100.64.0.1", "224.0.0.1", "255.255.255.255", "198.18.0.1",
-    "2002:7f00:1::", "2001::1", "fc00::1", "ff02::1", "168.63.129.16",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("host", OBFUSCATED)
-def test_no_spelling_leads_inside(api, acme, actor, home, settings, host):  # noqa: F811
-    settings.EGRESS_ALLOWED_NETWORKS = []
-    config = {
-        "mode": "sftp",
-        "host": host,
-        "port": home.port,
-        "username": "u",
-        "password": STORED,
-        "host_key": home.fingerprint,
-        "export_path": "/in",
-        "timeout_s": 2,
-    }
-    answer = api.post("connectors/test", {"connector_type": "DROPZONE_JSON_V1", "config": config})
-    if answer.status_code == 422:
-        return  # not even a host
-    assert answer.json()["code"] in ("EGRESS_DENIED", "DNS_FAILURE")
-
-    connection = connections.create(acme, actor, connector_type="DROPZONE_JSON_V1", config=config)
-    api.submit(sample_orders.minimal().as_json())
-    delivery.drain(connection.pk)
-
-    assert ERPExport.objects.get().error["code"] in ("EGRESS_DENIED", "DNS_FAILURE")
-    assert (home.knocks, home.offered) == (0, [])
-
-
-def test_a_name_that_changes_its_answer_is_caught_on_export(api, actor, stored, home, settings, monkeypatch):  # noqa: F811
-    connection = stored("DROPZONE_JSON_V1")
-    assert diagnosis.test(connection, actor).code == "AUTHENTICATION_FAILED"
-    ERPConnection.objects.update(health="HEALTHY")
-    heard, settings.EGRESS_ALLOWED_NETWORKS = list(home.offered), ["127.0.0.1/32"]
-    inside = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.9", home.port))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: inside)
-
-    api.submit(sample_orders.minimal().as_json())
-    delivery.drain(connection.pk)
-
-    assert ERPExport.objects.get().error["code"] == "EGRESS_DENIED"
-    assert home.offered == heard
-
-
-def test_one_bad_address_among_good_ones_is_enough(api, stored, home, settings, monkeypatch):  # noqa: F811
-    connection = stored("DROPZONE_JSON_V1")
-    settings.EGRESS_ALLOWED_NETWORKS = ["127.0.0.1/32"]
-    both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, home.port)) for address in ("127.0.0.1", "10.0.0.1")]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: both)
-
-    problem(api.post(f"connectors/{connection.pk}/test"), 400, "EGRESS_DENIED")
-
-    assert home.knocks == 0
-
-
-def test_an_organisations_networks_confine_it_and_no_other(actor, acme, globex, stored, home):
-    inside = stored("DROPZONE_JSON_V1")
-    config = {name: value for name, value in inside.read_config().items() if value is not None}
-    other = connections.create(globex, actor, connector_type="DROPZONE_JSON_V1", config=config)
-    acme.egress_networks = ["192.0.2.0/24"]
-    acme.save()
-
-    assert diagnosis.test(ERPConnection.objects.get(pk=inside.pk), actor).code == "EGRESS_DENIED"
-    assert home.knocks == 0
-    assert diagnosis.test(other, actor).code == "AUTHENTICATION_FAILED"
+        problem(api.post(f"{place}/test"), 400, "EGRESS_DENIED")
+        assert home.logins == []

@@ -1,0 +1,136 @@
+"""One valid configuration for every way in which an adapter takes secrets, and a change of every destination.
+
+Who adds an adapter adds its samples here; `test_samples.py` says so when they are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import asyncssh
+
+from connectors.registry import registry
+from connectors.tests.security.canaries import Canaries
+from connectors.tests.security.recorders import SshRecorder
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """One adapter with one set of secrets."""
+
+    connector_type: str
+    name: str
+    config: Callable[[Canaries, SshRecorder], Config]
+    """Given somewhere to plant secrets and a far end: a configuration that works there."""
+    flips: Callable[[Config, SshRecorder], Mapping[str, Config]]
+    """Given that configuration and another far end: an edit for each destination field that changes it validly."""
+    failures: Mapping[str, Config]
+    """Edits with which a test fails, by the code it fails with."""
+
+    def __str__(self) -> str:
+        return f"{self.connector_type}-{self.name}"
+
+    @property
+    def config_class(self) -> Any:
+        """The configuration class of the adapter."""
+        return registry.get(self.connector_type).Config
+
+
+def secrets_of(sample: Sample, config: Config) -> Config:
+    """Return the secrets of a configuration."""
+    return {name: config[name] for name in sample.config_class.secret_fields() if name in config}
+
+
+# MOCK
+
+
+def _mock(canaries: Canaries, _: SshRecorder) -> Config:
+    return {"account": "demo", "api_key": canaries.plant("api_key")}
+
+
+_MOCK_FAILURES = {
+    "AUTHENTICATION_FAILED": {"fail_with": "AuthenticationFailed"},
+    "CONNECTION_REFUSED": {"fail_with": "TemporaryError", "fail_code": "CONNECTION_REFUSED"},
+    "RATE_LIMITED": {"fail_with": "RateLimited", "retry_after_s": 1},
+    "OUTCOME_UNKNOWN": {"fail_with": "OutcomeUnknown"},
+}
+
+# DROPZONE_JSON_V1
+
+
+def _with_password(canaries: Canaries, far_end: SshRecorder) -> Config:
+    return far_end.config(password=canaries.plant("password"))
+
+
+def _with_key(canaries: Canaries, far_end: SshRecorder) -> Config:
+    return far_end.config(private_key=canaries.plant_key("private_key"))
+
+
+def _with_everything(canaries: Canaries, far_end: SshRecorder) -> Config:
+    passphrase = canaries.plant("passphrase")
+    return far_end.config(
+        password=canaries.plant("password"),
+        private_key=canaries.plant_key("private_key", passphrase=passphrase),
+        passphrase=passphrase,
+    )
+
+
+def _dropzone_flips(config: Config, other: SshRecorder) -> Mapping[str, Config]:
+    cleared = dict.fromkeys(("host", "username", "certificate", "host_key"))
+    flips = {
+        "mode": {"mode": "filesystem", "export_path": "out", "ack_path": None, **cleared},
+        "host": {"host": "localhost"},
+        "port": {"port": other.port},
+        "username": {"username": "mallory"},
+        "host_key": {"host_key": other.host_key},
+        "export_path": {"export_path": "/other"},
+        "ack_path": {"ack_path": "/other"},
+    }
+    if "private_key" in config:
+        flips["certificate"] = {"certificate": _certificate(config)}
+    return flips
+
+
+def _certificate(config: Config) -> str:
+    key = asyncssh.import_private_key(config["private_key"], config.get("passphrase"))
+    authority = asyncssh.generate_private_key("ssh-ed25519")
+    certificate = authority.generate_user_certificate(key.convert_to_public(), "a test", principals=["mallory"])
+    return str(certificate.export_certificate().decode().strip())
+
+
+_DROPZONE_FAILURES: Mapping[str, Config] = {
+    "HOST_KEY_UNKNOWN": {"host_key": None},
+    "HOST_KEY_MISMATCH": {"host_key": "SHA256:" + "A" * 43},
+    "CONNECTION_REFUSED": {"port": 1},
+    "DNS_FAILURE": {"host": "no-such-host.invalid"},
+    "EGRESS_DENIED": {"host": "169.254.169.254"},
+    "PATH_NOT_FOUND": {"export_path": "/nowhere"},
+}
+
+
+def _dropzone(name: str, config: Callable[[Canaries, SshRecorder], Config]) -> Sample:
+    return Sample(
+        connector_type="DROPZONE_JSON_V1",
+        name=name,
+        config=config,
+        flips=_dropzone_flips,
+        failures=_DROPZONE_FAILURES,
+    )
+
+
+SAMPLES = (
+    Sample(
+        connector_type="MOCK",
+        name="api-key",
+        config=_mock,
+        flips=lambda *_: {"account": {"account": "other"}},
+        failures=_MOCK_FAILURES,
+    ),
+    _dropzone("password", _with_password),
+    _dropzone("key", _with_key),
+    _dropzone("everything", _with_everything),
+)
