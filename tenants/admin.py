@@ -16,6 +16,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
 from django.forms import BaseFormSet, ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -174,15 +175,15 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
             raise PermissionDenied
         return obj
 
-    def post_only(self, suffix: str, view: Callable[..., HttpResponse]) -> URLPattern:
+    def post_only(self, suffix: str, view: Callable[..., HttpResponseBase]) -> URLPattern:
         """Return the route `<id>/<suffix>/` of a page that answers nothing but POST."""
 
-        def guarded(request: HttpRequest, object_id: str) -> HttpResponse:
+        def guarded(request: HttpRequest, object_id: str) -> HttpResponseBase:
             return view(request, object_id) if request.method == "POST" else HttpResponseNotAllowed(["POST"])
 
         return self.page(f"<path:object_id>/{suffix}/", guarded, suffix)
 
-    def page(self, route: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+    def page(self, route: str, view: Callable[..., HttpResponseBase], name: str) -> URLPattern:
         """Return a route of our own, behind the admin's login."""
         return path(
             route,

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
-from connectors.admin.connections import health_badge
+from connectors.admin.badges import health_badge
 from connectors.admin.exports import status_badge
 from connectors.models import ExportStatus, Health
 from connectors.services.overview import ActiveConnection, Unresolved, Waiting

@@ -45,7 +45,19 @@ class SecretTextarea(widgets.AdminTextareaWidget):
         return super().get_context(name, None, attrs)
 
 
-class ConfigForm(forms.Form):
+class _FaultyForm(forms.Form):
+    def show(self, faults: Iterable[Fault]) -> None:
+        """Put each fault on its field; one that belongs to none stands above the form."""
+        for fault in faults:
+            field = CONFIG + fault.path.split(".")[0]
+            sentence = f"{fault.message[:1].upper()}{fault.message[1:]}."
+            if field in self.fields:
+                self.add_error(field, sentence)
+            else:
+                self.add_error(None, f"{fault.path}: {sentence}" if fault.path else sentence)
+
+
+class ConfigForm(_FaultyForm):
     """The name and the configuration of one connection.
 
     The fields only turn what was typed into values; what is valid is the configuration class's business.
@@ -68,7 +80,7 @@ class ConfigForm(forms.Form):
         Args:
             data: what was posted.
             config_class: of the connector; None when it is no longer installed, which leaves the name to edit.
-            described: what `services.connections.describe` returns; empty for a new connection.
+            described: what `services.configurations.describe` returns; empty for a new connection.
             name: the present or proposed name.
         """
         self._shapes = _shapes(config_class) if config_class else {}
@@ -82,7 +94,7 @@ class ConfigForm(forms.Form):
         super().__init__(data, initial=initial)
         for field, shape in self._shapes.items():
             state = secrets.get(field, {})
-            self.fields[CONFIG + field] = _form_field(field, shape, state)
+            self.fields[CONFIG + field] = _form_field(field, shape, _state_of(state))
             if state.get("set"):
                 self.fields[CLEAR + field] = forms.BooleanField(
                     required=False, label=f"Clear the stored {_title(field, shape).lower()}"
@@ -105,27 +117,42 @@ class ConfigForm(forms.Form):
     def patch(self) -> dict[str, Any]:
         """Return the edit: null clears a field, a secret that was left empty is kept."""
         edit: dict[str, Any] = {}
+        typed = {name.removeprefix(CONFIG): value for name, value in self.cleaned_data.items()}
         for field, shape in self._shapes.items():
             value = self.cleaned_data.get(CONFIG + field)
             is_kept = shape.get("writeOnly") and value in _EMPTY and not self.cleaned_data.get(CLEAR + field)
-            if not is_kept or not self._applies(shape):
+            if not is_kept or not _applies(shape, typed):
                 edit[field] = None if value in _EMPTY else value
         return edit
 
-    def show(self, faults: Iterable[Fault]) -> None:
-        """Put each fault on its field; one that belongs to none stands above the form."""
-        for fault in faults:
-            field = CONFIG + fault.path.split(".")[0]
-            sentence = f"{fault.message[:1].upper()}{fault.message[1:]}."
-            if field in self.fields:
-                self.add_error(field, sentence)
-            else:
-                self.add_error(None, f"{fault.path}: {sentence}" if fault.path else sentence)
 
-    def _applies(self, shape: Mapping[str, Any]) -> bool:
-        return all(
-            self.cleaned_data.get(CONFIG + other) in allowed for other, allowed in shape.get("x-when", {}).items()
-        )
+class SecretsForm(_FaultyForm):
+    """The next secrets of one connection, to be staged beside those in use."""
+
+    def __init__(
+        self,
+        data: Mapping[str, Any] | None = None,
+        *,
+        config_class: type[ConnectorConfig] | None,
+        described: Mapping[str, Any],
+    ) -> None:
+        """Build the form.
+
+        Args:
+            data: what was posted.
+            config_class: of the connector; None when it is no longer installed.
+            described: what `services.configurations.describe` returns.
+        """
+        super().__init__(data, auto_id="id_next-%s")
+        for field, shape in (_shapes(config_class) if config_class else {}).items():
+            if shape.get("writeOnly") and _applies(shape, described.get("config", {})):
+                title = _title(field, shape)
+                called = title if title[:2].isupper() else title[:1].lower() + title[1:]
+                self.fields[CONFIG + field] = _form_field(field, {**shape, "title": f"Next {called}"}, "")
+
+    def patch(self) -> dict[str, Any]:
+        """Return the secrets that were entered."""
+        return {name.removeprefix(CONFIG): value for name, value in self.cleaned_data.items() if value not in _EMPTY}
 
 
 def _shapes(config_class: type[ConnectorConfig]) -> dict[str, dict[str, Any]]:
@@ -148,10 +175,16 @@ def _resolve(shape: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[s
     return resolved
 
 
-def _form_field(name: str, shape: Mapping[str, Any], secret: Mapping[str, Any]) -> forms.Field:
+def _applies(shape: Mapping[str, Any], values: Mapping[str, Any]) -> bool:
+    """Return whether a field has a meaning beside these values of the others."""
+    return all(values.get(other) in allowed for other, allowed in shape.get("x-when", {}).items())
+
+
+def _form_field(name: str, shape: Mapping[str, Any], state: str) -> forms.Field:
+    """Return the field for one property; `state` says what is stored, as HTML."""
     about: dict[str, Any] = {
         "label": _title(name, shape),
-        "help_text": _help(shape, secret),
+        "help_text": _help(shape, state),
         "required": bool(shape["required"]) and not shape.get("writeOnly"),
     }
     is_long = shape.get("x-widget") == "textarea"
@@ -182,29 +215,24 @@ class _SecretField(forms.CharField):
         return text.replace("\r\n", "\n") if isinstance(text, str) else text
 
 
-def _limits(shape: Mapping[str, Any]) -> dict[str, Any]:
-    return {"min_value": shape.get("minimum"), "max_value": shape.get("maximum")}
-
-
 def _title(name: str, shape: Mapping[str, Any]) -> str:
     return str(shape.get("title") or name)
 
 
-def _help(shape: Mapping[str, Any], secret: Mapping[str, Any]) -> str:
+def _help(shape: Mapping[str, Any], state: str) -> str:
     # The admin's template prints help texts unescaped, so they are escaped here.
     text = escape(shape.get("description", ""))
     if shape.get("examples"):
         text = format_html("{} For example <code>{}</code>.", text, shape["examples"][0])
-    if shape.get("writeOnly"):
-        css, state = ("erp-secret-set", _stored(secret)) if secret.get("set") else ("erp-secret-unset", "not set")
-        text = format_html('{} <span class="{}">{}</span>', text, css, state)
-    return text
+    return format_html("{} {}", text, state) if shape.get("writeOnly") and state else text
 
 
-def _stored(secret: Mapping[str, Any]) -> str:
+def _state_of(secret: Mapping[str, Any]) -> str:
+    if not secret.get("set"):
+        return format_html('<span class="erp-secret-unset">{}</span>', "not set")
     entered = parse_datetime(secret.get("updated_at") or "")
     since = f" since {date_format(localtime(entered), 'Y-m-d H:i')}" if entered else ""
-    return f"stored{since}; leave empty to keep"
+    return format_html('<span class="erp-secret-set">stored{}; leave empty to keep</span>', since)
 
 
 def _mark_condition(field: forms.Field | None, shape: Mapping[str, Any]) -> None:

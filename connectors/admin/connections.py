@@ -1,42 +1,33 @@
-"""Connections: configure, test, switch over."""
+"""The list of connections, and adding one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.admin.helpers import AdminForm
 from django.core.exceptions import PermissionDenied
-from django.db.models import QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from connectors.admin.badges import health_badge, status_badge, tested_badge
 from connectors.admin.config_form import ConfigForm
-from connectors.config import ConnectorConfig
-from connectors.exceptions import InvalidInput
-from connectors.models import ConnectionStatus, ConnectionTest, ERPConnection, Health
+from connectors.admin.connection_page import SAVE_AND_TEST, TRY, faults_on
+from connectors.admin.connection_verbs import ConnectionVerbs
+from connectors.admin.live_tests import RefusalsSaid, say_result
+from connectors.models import ConnectionStatus, ERPConnection
 from connectors.registry import registry
-from connectors.services import configurations, connections, diagnosis
-from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, Refused
-from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, badge, organizations_of
+from connectors.services import checks, configurations, connections, diagnosis
+from tenants.admin import OrganizationFilter, actor_of, has_role, organizations_of
 from tenants.models import Organization
-from tenants.permissions import CONFIGURE
+from tenants.permissions import CONFIGURE, TEST
 
 MAX_TESTS_AT_ONCE: Final = 10
-"""Tests run one after the other while the person waits, and each may take a minute."""
-
-_SHOWN_TESTS: Final = 10
-_HEALTH_KIND: Final = {
-    Health.UNTESTED: "wait",
-    Health.HEALTHY: "good",
-    Health.FAILING: "bad",
-    Health.AUTH_FAILED: "bad",
-    Health.UNREADABLE: "bad",
-}
+"""The person waits for all of them, and each may take a minute."""
 
 
 class ChooseForm(forms.Form):
@@ -66,31 +57,33 @@ class NewConnectionForm(ConfigForm):
     )
 
 
-class ChangeConnectionForm(ConfigForm):
-    """An edit of a connection, made on the revision that was shown."""
+class ExpiryFilter(admin.SimpleListFilter):
+    """Narrows the list down to the connections whose credentials expire soon, or have expired."""
 
-    revision = forms.IntegerField(widget=forms.HiddenInput)
+    title = "credentials"
+    parameter_name = "expiring"
 
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterator[tuple[str, str]]:
+        """Offer the one choice there is."""
+        yield "soon", f"expire within {checks.EXPIRY_DAYS[0]} days"
 
-def health_badge(health: str) -> SafeString:
-    """Return what the last contact with the far end showed."""
-    return badge(_HEALTH_KIND[Health(health)], Health(health).label)
-
-
-def status_badge(status: str) -> SafeString:
-    """Return whether a connection takes orders."""
-    return badge("good" if status == ConnectionStatus.ACTIVE else "off", ConnectionStatus(status).label)
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ERPConnection]) -> QuerySet[ERPConnection]:
+        """Return the rows that are left; few have credentials of which anybody knows the last day."""
+        if self.value() != "soon":
+            return queryset
+        dated = queryset.filter(~Q(expiries=[]) | Q(credentials_expire_on__isnull=False))
+        return queryset.filter(pk__in=[row.pk for row in dated if checks.expires_soon(row)])
 
 
 @admin.register(ERPConnection)
-class ConnectionAdmin(OrganizationScopedAdmin):
-    """Everything about a connection happens through `services.connections`."""
+class ConnectionAdmin(ConnectionVerbs):
+    """Everything about a connection happens through `connectors.services`."""
 
-    may_view = may_add = may_change = may_delete = CONFIGURE
-    list_display = ("name", "organization", "connector", "status_shown", "health_shown", "last_test_at")
-    list_filter = ("status", "health", "connector_type", ("org", OrganizationFilter))
+    list_display = ("name", "organization", "connector", "status_shown", "health_shown", "tested", "last_test_at")
+    list_filter = ("status", "health", "connector_type", ExpiryFilter, ("org", OrganizationFilter))
     list_select_related = ("org",)
-    search_fields = ("name", "org__name", "org__slug")
+    search_fields = ("name", "org__name", "org__slug", "connector_type")
+    search_help_text = "Name, organisation or connector type"
     actions = ("test_selected",)
 
     # -- The list ----------------------------------------------------------------------------------------------------
@@ -111,12 +104,19 @@ class ConnectionAdmin(OrganizationScopedAdmin):
         """Return the health, which for an unreadable row only a look at the row tells."""
         return health_badge(configurations.describe(connection)["health"])
 
+    @admin.display(description="tested")
+    def tested(self, connection: ERPConnection) -> SafeString:
+        """Return whether what is stored was tested."""
+        return tested_badge(connection)
+
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
-        """Add a button that tests the row and comes back to this very list."""
+        """Add a button that tests the row and comes back to this very list, for those who may test."""
         query = request.GET.urlencode()
 
         @admin.display(description="test")
-        def test_button(connection: ERPConnection) -> SafeString:
+        def test_button(connection: ERPConnection) -> SafeString | str:
+            if not has_role(request, TEST, connection.org_id):
+                return ""
             # The button sits in the list's own form, and so does its CSRF token; formaction leads it elsewhere.
             return format_html(
                 '<button type="submit" class="erp-row-button" formaction="{}" name="from_list" value="{}" '
@@ -128,34 +128,44 @@ class ConnectionAdmin(OrganizationScopedAdmin):
 
         return (*self.list_display, test_button)
 
-    @admin.action(description="Test selected connections", permissions=["change"])
+    def has_test_permission(self, request: HttpRequest) -> bool:
+        """Return whether the person may test anywhere."""
+        return self.allows(request, TEST)
+
+    @admin.action(description="Test selected connections", permissions=["test"])
     def test_selected(self, request: HttpRequest, queryset: QuerySet[ERPConnection]) -> None:
-        """Test several connections, one after the other."""
-        chosen = list(queryset.filter(org__in=organizations_of(request, CONFIGURE))[: MAX_TESTS_AT_ONCE + 1])
+        """Test several connections side by side."""
+        chosen = list(queryset.filter(org__in=organizations_of(request, TEST))[: MAX_TESTS_AT_ONCE + 1])
         if len(chosen) > MAX_TESTS_AT_ONCE:
             hint = "manage.py test_connections tests any number."
             messages.error(request, f"Select at most {MAX_TESTS_AT_ONCE} connections; {hint}")
             return
+        started = []
         for connection in chosen:
-            _say(request, connection, diagnosis.test(connection, actor_of(request)))
+            with RefusalsSaid(request):
+                started.append((connection, diagnosis.start(connection, actor_of(request))))
+        for connection, test in started:
+            say_result(request, connection.name, diagnosis.finish(test))
 
     # -- Adding ------------------------------------------------------------------------------------------------------
 
-    def add_view(
+    def add_view(  # type: ignore[override]  # a test may be streamed
         self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
+    ) -> HttpResponseBase:
         """Ask for organisation and type, then for the configuration."""
         if not self.has_add_permission(request):
             raise PermissionDenied
         is_chosen = "connector_type" in request.GET
         choose = ChooseForm(request.GET if is_chosen else None, organizations=organizations_of(request, CONFIGURE))
-        if not choose.is_valid():
-            if request.method == "POST" or "org" in choose.errors:
-                raise Http404
-            return self.render(
-                request, "admin/connectors/erpconnection/choose.html", title="Add connection", form=choose
-            )
-        org, connector = choose.cleaned_data["org"], registry.get(choose.cleaned_data["connector_type"])
+        if choose.is_valid():
+            return self._configure(request, choose.cleaned_data["org"], choose.cleaned_data["connector_type"])
+        if request.method == "POST" or "org" in choose.errors:
+            raise Http404
+        return self.render(request, "admin/connectors/erpconnection/choose.html", title="Add connection", form=choose)
+
+    def _configure(self, request: HttpRequest, org: Organization, connector_type: str) -> HttpResponseBase:
+        """Ask for the configuration; try it, or store it."""
+        connector = registry.get(connector_type)
         form = NewConnectionForm(
             request.POST if request.method == "POST" else None,
             config_class=connector.Config,
@@ -164,22 +174,41 @@ class ConnectionAdmin(OrganizationScopedAdmin):
         )
         has_active = ERPConnection.objects.of(org).active().exists()
         form.fields["status"].initial = ConnectionStatus.DISABLED if has_active else ConnectionStatus.ACTIVE
-        if form.is_valid() and (created := self._create(request, org, connector.connector_type, form)):
-            messages.success(request, f"{created.name} was created. Test it before orders depend on it.")
-            return self.to("change", created.pk)
-        return self._form_page(
-            request,
-            form,
-            title=f"Add connection: {connector.title}",
-            settings=("name", "status"),
-            about=f"{connector.summary} For {org.name}.",
-        )
+
+        def show(tried: Any) -> Any:
+            return self.form_page(
+                request,
+                form,
+                title=f"Add connection: {connector.title}",
+                fieldsets=(("Name", ("name", "status")), ("Configuration", None)),
+                about=f"{connector.summary} For {org.name}.",
+                may_test=has_role(request, TEST, org.pk),
+                tried=tried,
+            )
+
+        if TRY in request.POST:
+            if not has_role(request, TEST, org.pk):
+                raise PermissionDenied
+            new = {"connector_type": connector_type}
+            return self.try_out(
+                request,
+                form,
+                lambda: diagnosis.start_new(org, actor_of(request), config=form.patch(), **new),
+                show,
+            )
+        if not form.is_valid() or (created := self._create(request, org, connector_type, form)) is None:
+            return show(None)
+        if SAVE_AND_TEST in request.POST and has_role(request, TEST, org.pk):
+            messages.success(request, f"{created.name} was created.")
+            return self.run_test(request, created)
+        messages.success(request, f"{created.name} was created. Test it before orders depend on it.")
+        return self.to("change", created.pk)
 
     def _create(
         self, request: HttpRequest, org: Organization, connector_type: str, form: ConfigForm
     ) -> ERPConnection | None:
         connection = None
-        with _faults_on(form):
+        with faults_on(form):
             connection = connections.create(
                 org,
                 actor_of(request),
@@ -189,171 +218,3 @@ class ConnectionAdmin(OrganizationScopedAdmin):
                 status=form.cleaned_data["status"],
             )
         return connection
-
-    # -- One connection ----------------------------------------------------------------------------------------------
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show a connection's state, and change its name and configuration."""
-        connection = self.find(request, object_id, CONFIGURE)
-        described = configurations.describe(connection)
-        form = ChangeConnectionForm(
-            request.POST if request.method == "POST" else None,
-            config_class=_config_class(connection),
-            described=described,
-            name=connection.name,
-        )
-        form.fields["revision"].initial = connection.revision
-        if form.is_valid() and self._change(request, connection, form):
-            messages.success(request, f"{form.cleaned_data['name'] or connection.name} was saved.")
-            return self.to("change", connection.pk)
-        tests = list(connection.tests.all()[:_SHOWN_TESTS])
-        return self._form_page(
-            request,
-            form,
-            title=connection.name,
-            settings=("name", "revision"),
-            original=connection,
-            connection=connection,
-            connector=registry.connectors.get(connection.connector_type),
-            status=status_badge(connection.status),
-            health=health_badge(described["health"]),
-            is_unreadable=described["health"] == Health.UNREADABLE,
-            is_paused=described["health"] == Health.AUTH_FAILED,
-            test=tests[0] if tests else None,
-            earlier_tests=tests[1:],
-            has_exports=connection.exports.exists(),
-        )
-
-    def _change(self, request: HttpRequest, connection: ERPConnection, form: ConfigForm) -> ERPConnection | None:
-        changed = None
-        with _faults_on(form):
-            changed = connections.change(
-                connection,
-                actor_of(request),
-                name=form.cleaned_data["name"] or None,
-                config=form.patch() if form.config_field_names() else None,
-                expected_revision=form.cleaned_data["revision"],
-            )
-        return changed
-
-    def _form_page(
-        self, request: HttpRequest, form: ConfigForm, *, title: str, settings: tuple[str, ...], **context: Any
-    ) -> HttpResponse:
-        fieldsets = [(None, settings), ("Configuration", form.config_field_names())]
-        shown = [(heading, {"fields": names}) for heading, names in fieldsets if names]
-        return self.render(
-            request,
-            "admin/connectors/erpconnection/form.html",
-            title=title,
-            form=form,
-            adminform=AdminForm(form, shown, {}),  # type: ignore[arg-type]  # it needs no more than a Form
-            **context,
-        )
-
-    # -- The verbs ---------------------------------------------------------------------------------------------------
-
-    def get_urls(self) -> list[Any]:
-        """Add a page for each verb."""
-        verbs = {"test": self.test, "activate": self.activate, "disable": self.disable}
-        return [*(self.post_only(name, view) for name, view in verbs.items()), *super().get_urls()]
-
-    def test(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Test the stored configuration, and go back to where the button was."""
-        connection = self.find(request, object_id, CONFIGURE)
-        report = diagnosis.test(connection, actor_of(request))
-        if "from_list" not in request.POST:
-            return HttpResponseRedirect(f"{self.url('change', connection.pk)}#last-test")
-        _say(request, connection, report)
-        query = request.POST["from_list"]
-        return HttpResponseRedirect(self.url("changelist") + (query if query.startswith("?") else ""))
-
-    def activate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Make this the organisation's active connection; ask first when another one is."""
-        connection = self.find(request, object_id, CONFIGURE)
-        is_confirmed = request.POST.get("confirmed") == "yes"
-        try:
-            connections.activate(connection, actor_of(request), replace=is_confirmed)
-        except ActiveConnectorExists:
-            other = ERPConnection.objects.of(connection.org).active().first()
-            return self.confirm(
-                request,
-                title=f"Activate {connection.name}",
-                question=f"{connection.org.name} already has an active connection. Replace it?",
-                button="Replace and activate",
-                objects=[other] if other else [],
-                consequences=[
-                    "New orders go through this connection from now on.",
-                    "The other one is disabled; its waiting orders go through this one.",
-                    "Orders that may have arrived through the other one become unconfirmed: you decide.",
-                ],
-                original=connection,
-            )
-        messages.success(request, f"{connection.name} is active.")
-        return self.to("change", connection.pk)
-
-    def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Stop sending through this connection, after asking."""
-        connection = self.find(request, object_id, CONFIGURE)
-        if request.POST.get("confirmed") != "yes":
-            return self.confirm(
-                request,
-                title=f"Disable {connection.name}",
-                question="Disable this connection?",
-                button="Disable",
-                consequences=[
-                    "New orders are refused until a connection is active.",
-                    "Its waiting orders go through the connection that is activated next.",
-                ],
-                original=connection,
-            )
-        connections.disable(connection, actor_of(request))
-        messages.success(request, f"{connection.name} is disabled.")
-        return self.to("change", connection.pk)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Remove a connection that nothing was sent through, after asking."""
-        connection = self.find(request, object_id, self.may_delete)
-        if request.method != "POST" or request.POST.get("confirmed") != "yes":
-            return self.confirm(
-                request,
-                title=f"Delete {connection.name}",
-                question="Delete this connection, its configuration and the history of its tests?",
-                button="Delete",
-                original=connection,
-            )
-        try:
-            connections.delete(connection, actor_of(request))
-        except ConnectorInUse as refusal:
-            messages.error(request, f"{refusal.message} {refusal.hint}")
-            return self.to("change", object_id)
-        messages.success(request, f"{connection.name} was deleted.")
-        return self.to("changelist")
-
-
-@contextmanager
-def _faults_on(form: ConfigForm) -> Iterator[None]:
-    """Show on the form why a service did not accept it."""
-    try:
-        yield
-    except InvalidInput as error:
-        form.show(error.faults)
-    except Refused as refusal:
-        form.add_error(None, f"{refusal.message} {refusal.hint}")
-
-
-def _config_class(connection: ERPConnection) -> type[ConnectorConfig] | None:
-    known = registry.connectors.get(connection.connector_type)
-    return known.Config if known else None
-
-
-def _say(request: HttpRequest, connection: ERPConnection, report: ConnectionTest) -> None:
-    """Put the outcome of a test above the next page."""
-    if report.success:
-        messages.success(request, f"{connection.name}: the test passed in {report.latency_ms} ms.")
-        return
-    failed = next(step for step in report.result["steps"] if step["status"] == "failed")
-    messages.error(request, f"{connection.name}: {failed['name']} failed. {failed['detail']} {failed['hint']}")

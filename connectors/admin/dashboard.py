@@ -16,8 +16,8 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 
 from connectors.admin.attention import Matter, connections_url, exports_url, matters
+from connectors.admin.badges import health_badge, status_badge
 from connectors.admin.chart import Chart, Column, draw
-from connectors.admin.connections import health_badge, status_badge
 from connectors.models import ConnectionStatus, ExportStatus, Health
 from connectors.services import installation, overview
 from connectors.services.overview import ActiveConnection, Waiting

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
-from django.http import HttpRequest, HttpResponse
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
+from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from connectors.admin.badges import outcome_badge
+from connectors.admin.live_tests import RefusalsSaid, stream_of
 from connectors.models import ConnectionTest
-from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, badge
-from tenants.permissions import CONFIGURE
-
-
-def outcome_badge(test: ConnectionTest) -> SafeString:
-    """Return how a test ended."""
-    return badge("good", "passed") if test.success else badge("bad", test.code or "failed")
+from connectors.services import diagnosis
+from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, has_role
+from tenants.permissions import CONFIGURE, TEST
 
 
 @admin.register(ConnectionTest)
@@ -23,9 +23,20 @@ class ConnectionTestAdmin(OrganizationScopedAdmin):
     """Every test that was run, with its steps."""
 
     may_view = CONFIGURE
-    list_display = ("started_at", "connection", "organization", "outcome", "latency", "revision", "actor_label")
+    list_display = (
+        "started_at",
+        "connection",
+        "organization",
+        "subject",
+        "outcome",
+        "code",
+        "latency",
+        "revision",
+        "actor_label",
+    )
     list_filter = (
         "success",
+        "subject",
         "code",
         ("connection", admin.RelatedOnlyFieldListFilter),
         ("org", OrganizationFilter),
@@ -51,5 +62,33 @@ class ConnectionTestAdmin(OrganizationScopedAdmin):
         """Show one test."""
         test = self.find(request, object_id, self.may_view)
         return self.render(
-            request, "admin/connectors/connectiontest/page.html", title="Connection test", original=test, test=test
+            request,
+            "admin/connectors/connectiontest/page.html",
+            title=f"Test of {test.connection or test.get_subject_display()}",
+            original=test,
+            test=test,
+            may_cancel=not test.has_ended and has_role(request, TEST, test.org_id),
         )
+
+    def get_urls(self) -> list[Any]:
+        """Add watching a test, and cancelling it."""
+        return [
+            self.page("<path:object_id>/events/", self.events, "events"),
+            self.post_only("cancel", self.cancel),
+            *super().get_urls(),
+        ]
+
+    def events(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
+        """Stream the steps of a test as they end."""
+        return stream_of(self.find(request, object_id, self.may_view))
+
+    def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """End a test before its next step."""
+        test = self.find(request, object_id, TEST)
+        with RefusalsSaid(request):
+            diagnosis.cancel(test, actor_of(request))
+            messages.success(request, "The test is cancelled.")
+        if test.connection_id is None:
+            return self.to("change", test.pk)
+        page = reverse("admin:connectors_erpconnection_change", args=[test.connection_id])
+        return HttpResponseRedirect(f"{page}#last-test")

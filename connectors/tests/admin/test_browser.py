@@ -40,7 +40,7 @@ def open_connection(page: Page, connection: ERPConnection) -> None:
 
 
 def save(page: Page) -> None:
-    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Save", exact=True).click()
 
 
 def test_a_folder_is_connected_fails_its_test_and_is_mended(page: Page, folder: Path) -> None:
@@ -67,7 +67,7 @@ def test_a_folder_is_connected_fails_its_test_and_is_mended(page: Page, folder: 
     expect(report.get_by_text("PATH_NOT_FOUND")).to_have_count(0)
     expect(report.locator(".erp-step-failed")).to_have_count(0)
     expect(page.locator(".erp-badge", has_text="healthy")).to_be_visible()
-    expect(page.get_by_role("heading", name="Earlier tests")).to_be_visible()
+    expect(page.get_by_role("heading", name="Tests", exact=True)).to_be_visible()
     assert list(folder.iterdir()) == []
 
 

@@ -270,7 +270,7 @@ class TestTesting:
 
         page = text(answer)
         assert answer.redirect_chain[0][0] == at("erpconnection", "change", mock.pk) + "#last-test"
-        assert page.index("<strong>connect</strong>") < page.index("<strong>log_in</strong>")
+        assert page.index("<strong>connect</strong>") < page.index("<strong>log in</strong>")
         assert "there is no ERP behind this connection" in page
         assert "tested" in page
 
@@ -338,7 +338,7 @@ class TestSwitchingOver:
         assert "Replace it?" in text(asked)
         assert mock.status == "ACTIVE"
 
-        integrator.post(at("erpconnection", "activate", spare.pk), {"confirmed": "yes"})
+        integrator.post(at("erpconnection", "activate", spare.pk), {"confirmed": "yes", "replace": "yes"})
 
         mock.refresh_from_db()
         spare.refresh_from_db()
