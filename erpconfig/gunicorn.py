@@ -7,13 +7,13 @@ from typing import Any
 
 from prometheus_client import multiprocess
 
-from erpconfig.settings import LOGGING
+from erpconfig.settings import LOGGING, WEB_THREADS
 
 wsgi_app = "erpconfig.wsgi"
 bind = "127.0.0.1:8000"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
 worker_class = "gthread"
-threads = int(os.environ.get("WEB_THREADS", "64"))  # most of them only wait: for a test to end, for the database
+threads = WEB_THREADS  # most of them only wait: for a test to end, for the database
 timeout = 60
 graceful_timeout = 15
 keepalive = 5

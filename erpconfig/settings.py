@@ -129,6 +129,7 @@ TESTS_WAITING = _env.integer("TESTS_WAITING", default=20, low=1, high=1000)  # o
 TESTS_PER_MINUTE_AND_KEY = _env.integer("TESTS_PER_MINUTE_AND_KEY", default=30, low=1, high=10_000)
 TESTS_PER_MINUTE_AND_ORGANISATION = _env.integer("TESTS_PER_MINUTE_AND_ORGANISATION", default=60, low=1, high=10_000)
 TESTS_PER_MINUTE_AND_DESTINATION = _env.integer("TESTS_PER_MINUTE_AND_DESTINATION", default=20, low=1, high=10_000)
+WEB_THREADS = _env.integer("WEB_THREADS", default=64, low=2, high=1000)  # of one process of the web server
 TEST_THREADS = _env.integer("TEST_THREADS", default=32, low=1, high=500)  # of one worker
 PROCRASTINATE_WORKER_DEFAULTS = {
     "concurrency": 8,

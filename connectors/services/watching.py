@@ -11,6 +11,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from django.conf import settings
 from django.db import DatabaseError
 
 from connectors.models import ConnectionTest
@@ -26,7 +27,13 @@ _REMIND_SECONDS: Final = 2.0
 class Board:
     """The tests that somebody in this process waits for, looked at together."""
 
-    def __init__(self) -> None:
+    def __init__(self, seats: int) -> None:
+        """Begin with nobody.
+
+        Args:
+            seats: how many may wait at once.
+        """
+        self._seats = seats
         self._lock = threading.Lock()
         self._followers: dict[UUID, list[SimpleQueue[ConnectionTest]]] = {}
         self._is_looking = False
@@ -35,13 +42,15 @@ class Board:
     def follow(self, test_id: UUID, *, seconds: float) -> Iterator[Iterator[ConnectionTest]]:
         """Yield the row of a test: as it is now, whenever it changes, and every now and then, for so many seconds.
 
-        The caller's database connection goes back to the pool while he waits.
+        The caller's database connection goes back to the pool while he waits. Where too many wait already, the row is
+        yielded as it is now and that is all: a process full of people who wait would serve nobody else.
         """
         news: SimpleQueue[ConnectionTest] = SimpleQueue()
         with self._lock:
             self._followers.setdefault(test_id, []).append(news)
+            is_full = sum(map(len, self._followers.values())) > self._seats
         try:
-            yield self._rows(test_id, news, seconds)
+            yield self._rows(test_id, news, 0 if is_full else seconds)
         finally:
             with self._lock:
                 self._followers[test_id].remove(news)
@@ -97,5 +106,5 @@ class Board:
                 news.put(row)
 
 
-board: Final = Board()
-"""The one of this process."""
+board: Final = Board(seats=settings.WEB_THREADS * 3 // 4)
+"""The one of this process; it leaves the other threads to those who want something else."""

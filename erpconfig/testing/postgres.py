@@ -42,6 +42,7 @@ _UNSET: Final = (
     "TESTS_PER_MINUTE_AND_ORGANISATION",
     "TESTS_WAITING",
     "TEST_THREADS",
+    "WEB_THREADS",
 )
 _SET: Final = {
     "ENV_FILE": "",

@@ -12,6 +12,7 @@ from procrastinate.contrib.django.models import ProcrastinateJob
 from connectors.models import ConnectionTest, ERPConnection
 from connectors.services import connections, diagnosis, jobs
 from connectors.services.errors import TestHasEnded, TooManyTests
+from connectors.services.watching import Board
 from tenants.actors import Actor, ActorKind
 from tenants.models import AuditEvent
 
@@ -84,6 +85,14 @@ class TestAsking:
         names = [name.removeprefix("event: ") for name, _ in events]
         assert (names[0], names[-1], set(names[1:-1])) == ("test", "result", {"step"})
         assert json.loads(events[-1][1].removeprefix("data: "))["success"] is True
+
+
+class TestWaiting:
+    def test_who_finds_no_seat_is_told_how_it_is_now(self, person, connect, monkeypatch):
+        monkeypatch.setattr(diagnosis.jobs, "has_worker", lambda: True)  # … which never comes
+        monkeypatch.setattr(diagnosis, "board", Board(seats=0))
+
+        assert diagnosis.finish(diagnosis.start(connect(), person)).state == "QUEUED"
 
 
 class TestRation:
