@@ -23,7 +23,12 @@ from pydantic_core import PydanticCustomError
 from connectors.exceptions import ConfigurationError, Fault, InvalidInput, SecretsRequired
 from connectors.validation import StrictModel
 
-_MASK: Final = re.compile(r"\s*([*•●·xX]{3,}|<?(hidden|redacted|masked|secret)>?|\[(hidden|redacted|masked)\])\s*")
+# One character again and again, or a word in brackets or stars: what programs show in a secret's place.
+_MASK: Final = re.compile(
+    r"\s*(?:([*∗＊•●∙·.…x█■])\1{2,}"
+    r"|[<\[({*_]*(?:hidden|redacted|masked|filtered|secret|sensitive(?: value)?|unchanged)[>\])}*_]*)\s*",
+    re.IGNORECASE,
+)
 
 
 class _Inert:
