@@ -6,6 +6,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from connectors import network
 from connectors.exceptions import ConfigurationError, SecretsRequired
 from connectors.models import ConnectionRevision, ConnectionTest, ERPConnection
 from connectors.services import connections, delivery, diagnosis, revisions
@@ -317,8 +318,6 @@ class TestNameThatChangesItsAnswer:
         assert home.logins == []
 
     def test_to_another_server(self, host_names, api, stored, tested, home, other, monkeypatch):
-        from connectors import network
-
         connect = network._open
         monkeypatch.setattr(network, "_open", lambda address, port, share: connect(address, other.port, share))
 
