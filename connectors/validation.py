@@ -14,8 +14,10 @@ from connectors.exceptions import Fault, InvalidInput
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _CONTROL_BUT_LINES: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 _CROSS_FIELD: Final = "cross_field"
+_FOREIGN: Final = ("value_error", "assertion_error")
+"""What pydantic makes of a plain ValueError: its text is a library's, which may repeat the input."""
+
 _WORDING: Final = (
-    ("Value error, ", ""),
     ("Extra inputs are not permitted", "is not a known field"),
     ("Field required", "is required"),
     ("Decimal input should", "must"),
@@ -102,7 +104,8 @@ def faults(error: ValidationError, prefix: str = "") -> Iterator[Fault]:
             for fault in detail["ctx"]["faults"]:
                 yield Fault(path=f"{path}.{fault.path}".strip("."), message=fault.message, code=fault.code)
         else:
-            yield Fault(path=path, message=_sentence(detail["msg"]), code=detail["type"])
+            message = "is not valid" if detail["type"] in _FOREIGN else _sentence(detail["msg"])
+            yield Fault(path=path, message=message, code=detail["type"])
 
 
 def prefixed(found: Iterable[Fault], prefix: str) -> tuple[Fault, ...]:

@@ -39,6 +39,8 @@ class Testers:
                 pass
         except DatabaseError:  # the sweep calls again
             log.warning("tests.database_away")
+        except Exception as error:  # Python would print its text, which may hold a secret
+            log.error("tests.fault", exc_info=error)
         finally:
             give_back()
             self._free.release()

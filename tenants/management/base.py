@@ -7,12 +7,15 @@ import json
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from django.core.exceptions import ValidationError
+import structlog
+from django.core.exceptions import ImproperlyConfigured, ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser, DjangoHelpFormatter
 from django.db import DatabaseError, OperationalError, ProgrammingError
 
 from tenants.actors import Actor
 from tenants.models import Organization
+
+log = structlog.get_logger(__name__)
 
 FAILED: Final = 1
 """The exit code for: understood and tried, but it did not work."""
@@ -45,7 +48,8 @@ class OperatorCommand(BaseCommand):
         )
 
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Run the command; a database that is away or not set up ends it with the remedy."""
+        """Run the command; a database that is away or not set up ends it with the remedy, a fault without its text."""
+        returncode = USAGE
         try:
             return super().execute(*args, **options)
         except ProgrammingError:
@@ -54,8 +58,14 @@ class OperatorCommand(BaseCommand):
             remedy = "The database does not answer. Check DATABASE_URL and that the server runs."
         except DatabaseError as error:
             remedy = f"The database refused ({type(error).__name__}). Its log says why."
-        # Raised out here: the driver's text may hold values of the query.
-        raise CommandError(remedy, returncode=USAGE)
+        except (CommandError, ImproperlyConfigured):
+            raise
+        except Exception as error:
+            log.error("command.fault", exc_info=error)
+            remedy = f"Something went wrong on our side ({type(error).__name__}). The log line above says where."
+            returncode = FAILED
+        # Raised out here: a foreign text may hold values of a query, or a secret.
+        raise CommandError(remedy, returncode=returncode)
 
     @property
     def actor(self) -> Actor:

@@ -14,7 +14,8 @@ MASKS = [
     "********", "***", "•••", "••••••••", "●●●●●●", "······", "xxxxx", "XXXXXXXX", "∗∗∗∗∗∗", "＊＊＊＊", "......",
     "………", "<hidden>", "<HIDDEN>", "hidden", "[hidden]", "(hidden)", "[redacted]", "[REDACTED]", "REDACTED",
     "<redacted>", "[secret]", "<secret>", "[MASKED]", "masked", "***MASKED***", "[FILTERED]", "[Filtered]",
-    "(sensitive)", "(sensitive value)", "<sensitive>", "***REDACTED***", " ******** ", "(unchanged)", "<unchanged>", "__redacted__",
+    "(sensitive)", "(sensitive value)", "<sensitive>", "***REDACTED***", " ******** ", "(unchanged)",
+    "<unchanged>", "__redacted__",
 ]  # fmt: skip
 SECRETS = [
     "c0rrect horse", "xx", "x", "**", "hidden-valley-7", "xxxxy", "my secret", "redacted?no", "***abc***", "...x",
