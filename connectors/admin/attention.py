@@ -30,6 +30,7 @@ class Urgency(IntEnum):
     FAILING = auto()
     FAILED = auto()
     REJECTED = auto()
+    EXPIRING = auto()
     OVERDUE = auto()
 
 
@@ -38,6 +39,7 @@ _BROKEN: Final = {
     Health.UNREADABLE: (Urgency.UNREADABLE, "the configuration of {} cannot be decrypted"),
     Health.FAILING: (Urgency.FAILING, "{} failed its last test"),
 }
+_UNREACHABLE: Final = "{} could not be reached several times in a row and is tried again by itself"
 _UNRESOLVED: Final = {
     ExportStatus.UNCONFIRMED: (Urgency.UNCONFIRMED, "{} may have arrived; look in the ERP before sending again"),
     ExportStatus.FAILED: (Urgency.FAILED, "{} could not be delivered"),
@@ -80,6 +82,11 @@ def matters(
     unexplained = [left for left in waiting.values() if left.org_id not in explained]
     found = [
         *(_broken(link, waiting.get(link.org_id)) for link in broken),
+        *(
+            _expiring(link, link.expires)
+            for link in connections.values()
+            if link.expires and may_configure(link.org_id)
+        ),
         *_waiting(unexplained, connections, may_configure),
         *map(_unresolved, unresolved),
     ]
@@ -103,9 +110,22 @@ def _broken(link: ActiveConnection, left: Waiting | None) -> Matter:
         urgency=urgency,
         badge=health_badge(link.health),
         org_name=link.org_name,
-        sentence=sentence.format(link.name) + impact + ".",
+        sentence=(_UNREACHABLE if link.retry_at else sentence).format(link.name) + impact + ".",
         url=reverse("admin:connectors_erpconnection_change", args=[link.id]),
         since=left.oldest if left else None,
+    )
+
+
+def _expiring(link: ActiveConnection, expires: dict[str, Any]) -> Matter:
+    days = expires["days_left"]
+    left = "today" if days == 0 else "tomorrow" if days == 1 else f"in {days} days"
+    return Matter(
+        urgency=Urgency.EXPIRING,
+        badge=badge("bad" if days <= 3 else "warn", "expired" if days < 0 else "expires soon"),
+        org_name=link.org_name,
+        sentence=f"the credentials of {link.name} {'have expired' if days < 0 else f'expire {left}'}.",
+        detail=expires["kind"] if expires["field"] else "",
+        url=reverse("admin:connectors_erpconnection_change", args=[link.id]),
     )
 
 

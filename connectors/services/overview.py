@@ -18,6 +18,7 @@ from django.db.models.functions import Cast, Coalesce, TruncHour
 
 from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus
 from connectors.models.export import RETRYABLE
+from connectors.services import checks
 from tenants.models import Organization
 
 HOURS: Final = 24
@@ -38,6 +39,10 @@ class ActiveConnection:
     health: str
     org_id: UUID
     org_name: str
+    retry_at: datetime | None = None
+    """While its breaker is open: when somebody looks whether the far end is back."""
+    expires: dict[str, Any] | None = None
+    """The credential that expires next, as `checks.expires_soon` says it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +88,19 @@ class Hour:
 def active_connections(orgs: Organizations) -> dict[UUID, ActiveConnection]:
     """Return each organisation's active connection, if it has one."""
     rows = ERPConnection.objects.active().filter(org__in=orgs).order_by("org__name", "org__slug")
-    columns = rows.values("id", "name", "health", "org_id", org_name=F("org__name"))
-    return {row["org_id"]: ActiveConnection(**row) for row in columns}
+    columns = rows.only("name", "health", "retry_at", "expiries", "credentials_expire_on", "org_id")
+    return {
+        row.org_id: ActiveConnection(
+            id=row.pk,
+            name=row.name,
+            health=row.health,
+            org_id=row.org_id,
+            org_name=row.org_name,
+            retry_at=row.retry_at,
+            expires=checks.expires_soon(row),
+        )
+        for row in columns.annotate(org_name=F("org__name"))
+    }
 
 
 def disabled_connections(orgs: Organizations) -> int:

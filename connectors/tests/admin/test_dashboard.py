@@ -79,6 +79,26 @@ class TestMatters:
         assert sentences(superuser) == [sentence]
         assert matter.url == at("erpconnection", "change", broken.pk)
 
+    def test_a_far_end_that_is_away(self, superuser, acme):
+        a_connection(acme, health="FAILING", name="SAP", retry_at=timezone.now() + timedelta(minutes=1))
+
+        assert sentences(superuser) == [
+            "Acme GmbH: SAP could not be reached several times in a row and is tried again by itself."
+        ]
+
+    @pytest.mark.parametrize(
+        ("days", "said"),
+        [(-1, "have expired"), (0, "expire today"), (1, "expire tomorrow"), (14, "expire in 14 days"), (31, None)],
+    )
+    def test_credentials_that_expire(self, superuser, acme, days, said):
+        last_day = timezone.now().date() + timedelta(days=days)
+        connection = a_connection(acme, name="SAP", credentials_expire_on=last_day)
+
+        assert sentences(superuser) == ([f"Acme GmbH: the credentials of SAP {said}."] if said else [])
+        assert [matter.url for matter in overview(superuser).matters] == (
+            [at("erpconnection", "change", connection.pk)] if said else []
+        )
+
     @pytest.mark.parametrize("health", ["AUTH_FAILED", "UNREADABLE", "FAILING"])
     def test_a_disabled_connection_needs_nobody(self, superuser, acme, health):
         a_connection(acme, health=health, status="DISABLED")
