@@ -97,7 +97,7 @@ class ConfigForm(_FaultyForm):
             self.fields[CONFIG + field] = _form_field(field, shape, _state_of(state))
             if state.get("set"):
                 self.fields[CLEAR + field] = forms.BooleanField(
-                    required=False, label=f"Clear the stored {_title(field, shape).lower()}"
+                    required=False, label=f"Clear the stored {_in_sentence(_title(field, shape))}"
                 )
             if "x-when" in shape:
                 _mark_condition(self.fields.get(CLEAR + field), shape)
@@ -146,9 +146,8 @@ class SecretsForm(_FaultyForm):
         super().__init__(data, auto_id="id_next-%s")
         for field, shape in (_shapes(config_class) if config_class else {}).items():
             if shape.get("writeOnly") and _applies(shape, described.get("config", {})):
-                title = _title(field, shape)
-                called = title if title[:2].isupper() else title[:1].lower() + title[1:]
-                self.fields[CONFIG + field] = _form_field(field, {**shape, "title": f"Next {called}"}, "")
+                shape["title"] = f"Next {_in_sentence(_title(field, shape))}"
+                self.fields[CONFIG + field] = _form_field(field, shape, "")
 
     def patch(self) -> dict[str, Any]:
         """Return the secrets that were entered."""
@@ -217,6 +216,11 @@ class _SecretField(forms.CharField):
 
 def _title(name: str, shape: Mapping[str, Any]) -> str:
     return str(shape.get("title") or name)
+
+
+def _in_sentence(title: str) -> str:
+    """Return a title as it stands within a sentence."""
+    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _help(shape: Mapping[str, Any], state: str) -> str:

@@ -88,8 +88,8 @@ def draw(newest_first: Iterable[ConnectionTest]) -> Picture | None:
         for place, test in enumerate(tests)
     ]
     failed = sum(bar.kind is Kind.FAILED for bar in bars)
-    which = f"The last {len(bars)} tests and checks" if len(bars) > 1 else "The only test"
-    return Picture(bars=bars, label=f"{which}: {len(bars) - failed} passed, {failed} failed; at most {slowest:,} ms.")
+    label = f"Last {len(bars)} tests and checks: {len(bars) - failed} passed, {failed} failed, at most {slowest:,} ms."
+    return Picture(bars=bars, label=label if len(bars) > 1 else f"The only test: {bars[0].title}.")
 
 
 def _kind(test: ConnectionTest) -> Kind:
