@@ -1,0 +1,85 @@
+"""Every address of the API with every method, and secrets in every place of the body, right and wrong."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+from uuid import uuid4
+
+import pytest
+from django.urls import get_resolver
+
+from connectors.services import connections, exports, revisions
+from connectors.testing import sample_orders
+from connectors.tests.security.samples import SAMPLES, secrets_of
+from tenants.models import Role
+
+pytestmark = pytest.mark.slow
+
+METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")  # what deletes comes last
+ADDRESSES = sorted({pattern.name for pattern in get_resolver("connectors.api.urls").url_patterns})
+
+
+@pytest.fixture(params=[SAMPLES[0], SAMPLES[-1]], ids=str)
+def sample(request):
+    return request.param
+
+
+@pytest.fixture
+def config(sample, canaries, home):
+    return sample.config(canaries, home)
+
+
+@pytest.fixture
+def ids(sample, config, acme, actor):
+    connection = connections.create(acme, actor, connector_type=sample.connector_type, config=config)
+    revisions.stage(connection, actor, secrets_of(sample, config))
+    export, _ = exports.submit(acme, actor, sample_orders.complete("SO-1"), idempotency_key="k")
+    return {
+        "connection_id": connection.pk,
+        "export_id": export.pk,
+        "test_id": uuid4(),
+        "connector_type": sample.connector_type,
+    }
+
+
+def bodies(sample, config):
+    secrets = secrets_of(sample, config)
+    whole = {"connector_type": sample.connector_type, "config": config, "status": "DISABLED"}
+    text = json.dumps(whole, ensure_ascii=False)
+    yield None, "application/json"
+    for content in (
+        *(whole, {"config": config}, {"config": secrets}, {"config": config | {"unknown": secrets}}, secrets),
+        *({"config": {name: value for name in config for value in secrets.values()}}, {"config": list(config.items())}),
+        *([whole], next(iter(secrets.values())), {"order": config, "fingerprint": next(iter(secrets.values()))}),
+        {"reason": secrets, "revision": secrets},
+    ):
+        yield json.dumps(content), "application/json"
+    for raw in (text[:-1], f"{text}{text}", text.encode("utf-16"), text.replace(":", ":NaN", 1)):
+        yield raw, "application/json"
+    yield urlencode(secrets), "application/x-www-form-urlencoded"
+    yield text, "text/plain"
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+@pytest.mark.parametrize("debug", [False, True])
+def test_it_repeats_nothing(name, debug, acme, caller, sample, config, canaries, ids, settings, capfd):
+    settings.DEBUG = debug
+    settings.TESTS_PER_MINUTE_AND_KEY = settings.TESTS_PER_MINUTE_AND_ORGANISATION = 10_000
+    settings.TESTS_PER_MINUTE_AND_DESTINATION = 10_000
+    api = caller(acme, Role.ADMIN)
+    route = next(
+        pattern.pattern for pattern in get_resolver("connectors.api.urls").url_patterns if pattern.name == name
+    )
+    path = str(route)
+    for each, value in ids.items():
+        path = path.replace(f"<uuid:{each}>", str(value)).replace(f"<str:{each}>", str(value))
+
+    for method in METHODS:
+        for content, content_type in bodies(sample, config) if method in ("POST", "PATCH") else [(None, "")]:
+            answer = api(method, path, raw=content, content_type=content_type)
+            said = b"".join(answer.streaming_content) if answer.streaming else answer.content
+            assert not canaries.leaks(said), (method, content_type, canaries.where(said))
+            assert answer.status_code != 500, (method, path, content)
+    written = "".join(capfd.readouterr())
+    assert not canaries.leaks(written), canaries.where(written)
