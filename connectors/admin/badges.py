@@ -28,8 +28,13 @@ def status_badge(status: str) -> SafeString:
     return badge("good" if status == ConnectionStatus.ACTIVE else "off", ConnectionStatus(status).label)
 
 
-def tested_badge(connection: ERPConnection) -> SafeString:
-    """Return whether what is stored is what a person's test has succeeded with."""
+def tested_badge(connection: ERPConnection, *, changed: str) -> SafeString:
+    """Return whether what is stored is what a person's test has succeeded with.
+
+    Args:
+        connection: whose state it is.
+        changed: what to say when it was changed since.
+    """
     if connection.is_tested:
         return badge("good", "tested OK")
     if connection.last_test_at is None:
@@ -38,7 +43,7 @@ def tested_badge(connection: ERPConnection) -> SafeString:
         return badge("bad", "last test failed")
     if connection.tested_revision is None and connection.health == Health.HEALTHY:
         return badge("off", "only checked")
-    return badge("warn", "changed since its last test")
+    return badge("warn", changed)
 
 
 def outcome_badge(test: ConnectionTest) -> SafeString:

@@ -131,7 +131,7 @@ class ConnectionPage(OrganizationScopedAdmin):
             request,
             form or self._edit_form(connection, state, described),
             title=connection.name,
-            fieldsets=(("Name", ("name", "revision")), ("Configuration", None), ("Monitoring", _MONITORING)),
+            fieldsets=(("Connection", ("name", "revision")), ("Configuration", None), ("Monitoring", _MONITORING)),
             tried=tried,
             original=connection,
             connection=connection,

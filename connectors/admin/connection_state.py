@@ -75,7 +75,7 @@ class State:
         self.connector = registry.connectors.get(connection.connector_type)
         self.status: SafeString = status_badge(connection.status)
         self.health: SafeString = health_badge(self.health_name)
-        self.tested: SafeString = tested_badge(connection)
+        self.tested: SafeString = tested_badge(connection, changed="changed since its last test")
 
     # -- What was found out ------------------------------------------------------------------------------------------
 

@@ -9,10 +9,12 @@ from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.timezone import localtime
 
 from connectors.admin.badges import health_badge, status_badge, tested_badge
 from connectors.admin.config_form import ConfigForm
@@ -79,7 +81,7 @@ class ExpiryFilter(admin.SimpleListFilter):
 class ConnectionAdmin(ConnectionVerbs):
     """Everything about a connection happens through `connectors.services`."""
 
-    list_display = ("name", "organization", "connector", "status_shown", "health_shown", "tested", "last_test_at")
+    list_display = ("name", "organization", "connector", "status_shown", "health_shown", "tested", "last_tested")
     list_filter = ("status", "health", "connector_type", ExpiryFilter, ("org", OrganizationFilter))
     list_select_related = ("org",)
     search_fields = ("name", "org__name", "org__slug", "connector_type")
@@ -107,7 +109,17 @@ class ConnectionAdmin(ConnectionVerbs):
     @admin.display(description="tested")
     def tested(self, connection: ERPConnection) -> SafeString:
         """Return whether what is stored was tested."""
-        return tested_badge(connection)
+        return tested_badge(connection, changed="changed")
+
+    @admin.display(description="last test", ordering="last_test_at", empty_value="never")
+    def last_tested(self, connection: ERPConnection) -> str | None:
+        """Return when it was last tested or checked."""
+        at = connection.last_test_at
+        return date_format(localtime(at), "Y-m-d H:i") if at else None
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the list under its name."""
+        return super().changelist_view(request, {"title": "ERP connections", **(extra_context or {})})
 
     def get_list_display(self, request: HttpRequest) -> tuple[Any, ...]:
         """Add a button that tests the row and comes back to this very list, for those who may test."""
@@ -180,7 +192,7 @@ class ConnectionAdmin(ConnectionVerbs):
                 request,
                 form,
                 title=f"Add connection: {connector.title}",
-                fieldsets=(("Name", ("name", "status")), ("Configuration", None)),
+                fieldsets=(("Connection", ("name", "status")), ("Configuration", None)),
                 about=f"{connector.summary} For {org.name}.",
                 may_test=has_role(request, TEST, org.pk),
                 tried=tried,
