@@ -6,13 +6,13 @@ PYTHON := .venv/bin/python
 HERE := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))
 
 ifneq ($(HERE),$(CURDIR))
-help demo run stop env test lint bench:
+help demo run stop env test lint bench screenshots:
 	@$(MAKE) --no-print-directory -C '$(HERE)' $@
 else
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 
 .PHONY: demo
 demo: .venv/ready env ## set everything up and push a sample order through a dropzone
@@ -47,6 +47,11 @@ bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.filesystem_drop
 	$(PYTHON) -m bench.blackholes
 	$(PYTHON) -m bench.sftp_test
+
+.PHONY: screenshots
+screenshots: .venv/ready-dev ## take those of docs/screenshots from the real application
+	@.ci/test-tools
+	$(PYTHON) docs/screenshots/take.py
 
 .venv/ready: requirements.txt requirements-embedded.txt .ci/venv
 	@.ci/venv requirements.txt requirements-embedded.txt
