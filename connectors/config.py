@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, Final, NoReturn, Self, get_args
@@ -118,6 +119,20 @@ class ConnectorConfig(StrictModel):
             schema["properties"][name]["x-destination"] = True
         return {"$schema": _Schema.schema_dialect, **schema}
 
+    def leads_elsewhere(self, stored: Mapping[str, Any]) -> bool:
+        """Return whether secrets would be sent to another destination than with a stored configuration.
+
+        A field that did not exist when that was stored has had its default ever since.
+        """
+        now = self.reveal()
+        return any(
+            now[name] != (stored[name] if name in stored else self._default(name)) for name in self.destination_fields()
+        )
+
+    def _default(self, name: str) -> Any:
+        field = type(self).model_fields[name]
+        return None if field.is_required() else field.get_default(call_default_factory=True)
+
     def reveal(self) -> dict[str, Any]:
         """Return everything, secrets in clear: what is sealed into the envelope, and nothing else."""
         plain = self.model_dump(mode="json", exclude=set(self.secret_fields()))
@@ -148,19 +163,30 @@ def edit(config_class: type[ConnectorConfig], stored: Mapping[str, Any], patch: 
     """
     known = {name: value for name, value in stored.items() if name in config_class.model_fields}
     merged = {name: value for name, value in {**known, **patch}.items() if value is not None}
-    edited = config_class.parse(merged)
-    if stored and _destination(config_class, edited.reveal()) != _destination(config_class, known):
-        missing = [name for name in config_class.secret_fields() if known.get(name) and name not in patch]
-        if missing:
-            raise SecretsRequired(
-                Fault(path=name, message="enter it again: the destination changed", code="secret_required")
-                for name in missing
-            )
+    kept = [name for name in config_class.secret_fields() if known.get(name) and name not in patch]
+    try:
+        edited = config_class.parse(merged)
+    except ConfigurationError:
+        # What is wrong may be just that a stored secret has no place at the new destination.
+        if kept and (dropped := _parsed_without(config_class, merged, kept)) and dropped.leads_elsewhere(known):
+            raise _required(kept) from None
+        raise
+    if kept and edited.leads_elsewhere(known):
+        raise _required(kept)
     return edited
 
 
-def _destination(config_class: type[ConnectorConfig], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: values.get(name) for name in config_class.destination_fields()}
+def _parsed_without(
+    config_class: type[ConnectorConfig], values: Mapping[str, Any], names: Iterable[str]
+) -> ConnectorConfig | None:
+    with suppress(ConfigurationError):
+        return config_class.parse({name: value for name, value in values.items() if name not in names})
+    return None
+
+
+def _required(names: Iterable[str]) -> SecretsRequired:
+    message = "enter it again: the destination changed"
+    return SecretsRequired(Fault(path=name, message=message, code="secret_required") for name in names)
 
 
 def _is_secret(field: FieldInfo) -> bool:

@@ -24,6 +24,15 @@ class ExampleConfig(ConnectorConfig):
             yield Fault(path="password", message="a password or a private key is needed", code="missing")
 
 
+class LocalOrRemote(ConnectorConfig):
+    mode: str
+    password: Secret | None = None
+
+    def cross_field_faults(self):
+        if self.mode == "local" and self.password is not None:
+            yield Fault(path="password", message="is only for remote", code="not_applicable")
+
+
 STORED = {"host": "erp.example", "port": 22, "password": "s3cret", "private_key": None, "timeout_s": 10, "note": "n"}
 
 
@@ -99,6 +108,26 @@ class TestEdit:
 
     def test_the_same_destination_written_otherwise_is_none(self):
         assert edit(ExampleConfig, STORED, {"host": "erp.example", "port": "22"}).reveal() == STORED
+
+    def test_a_secret_without_a_place_at_the_new_destination_is_asked_for_as_well(self):
+        with pytest.raises(SecretsRequired) as refused:
+            edit(LocalOrRemote, {"mode": "remote", "password": "s3cret"}, {"mode": "local"})
+
+        assert [fault.path for fault in refused.value.faults] == ["password"]
+        assert edit(LocalOrRemote, {"mode": "remote", "password": "s3cret"}, {"mode": "local", "password": None})
+
+    def test_what_is_wrong_beside_the_secret_is_said_as_it_is(self):
+        with pytest.raises(ConfigurationError) as refused:
+            edit(ExampleConfig, STORED, {"port": 0})
+
+        assert not isinstance(refused.value, SecretsRequired)
+
+    def test_a_field_that_a_later_version_brings_is_no_change(self):
+        older = {name: value for name, value in STORED.items() if name != "port"}
+
+        assert edit(ExampleConfig, older, {}).reveal() == STORED
+        with pytest.raises(SecretsRequired):
+            edit(ExampleConfig, older, {"port": 2222})
 
     def test_an_inert_field_is_no_destination(self):
         assert edit(ExampleConfig, STORED, {"note": "other"}).reveal()["password"] == "s3cret"
