@@ -7,7 +7,8 @@ QUEUED ──a worker takes it──> RUNNING ──> FINISHED
 from __future__ import annotations
 
 import uuid
-from typing import Self
+from datetime import timedelta
+from typing import Final, Self
 
 from django.db import models
 from django.utils import timezone
@@ -16,6 +17,9 @@ from connectors.fields import EncryptedConfigField
 from connectors.models.connection import ERPConnection
 from tenants.actors import ActorKind
 from tenants.models import Organization, OrganizationScopedQuerySet
+
+MAX_WAIT: Final = timedelta(minutes=10)
+"""How long a test waits for a worker; then it ends without having begun."""
 
 
 class TestState(models.TextChoices):
@@ -51,6 +55,12 @@ class ConnectionTestQuerySet(OrganizationScopedQuerySet):
     def running(self) -> Self:
         """Return the tests that a worker is at."""
         return self.filter(state=TestState.RUNNING)
+
+    def lost(self) -> Self:
+        """Return the tests whose worker did not come back, and those for which none ever came."""
+        now = timezone.now()
+        has_no_worker = models.Q(state=TestState.RUNNING, leased_until__lt=now)
+        return self.filter(has_no_worker | models.Q(state=TestState.QUEUED, started_at__lt=now - MAX_WAIT))
 
     def unfinished(self) -> Self:
         """Return the tests that wait or run."""

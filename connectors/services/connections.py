@@ -19,8 +19,9 @@ from django.db.models import ProtectedError
 from connectors.config import edit
 from connectors.models import ConnectionStatus, ERPConnection
 from connectors.registry import registry
-from connectors.services import checks, configurations, exports, revisions
+from connectors.services import checks, configurations, diagnosis, exports, revisions
 from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, RevisionChanged, UntestedRevision
+from connectors.services.locking import lock_organization, locked
 from tenants.actors import Actor
 from tenants.models import Organization, record
 
@@ -103,13 +104,12 @@ def change(
         ActiveConnectorExists: it shall be active, and another one is.
         RevisionChanged: `expected_revision` is no longer the present one.
         UntestedRevision: it shall be active, was never tested like this, and there is no reason.
+        ConnectionGone: it was deleted meanwhile.
     """
     with transaction.atomic(), _one_active(connection.org):
-        row = (
-            ERPConnection.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("org")
-            .get(pk=connection.pk)
-        )
+        if status == ConnectionStatus.ACTIVE:
+            lock_organization(connection.org)
+        row = locked(connection)
         if expected_revision is not None and row.revision != expected_revision:
             raise RevisionChanged(revision=row.revision)
         wanted = {"name": name, "status": status, "check_minutes": check_minutes}
@@ -150,8 +150,7 @@ def activate(connection: ERPConnection, actor: Actor, *, replace: bool, reason: 
         UntestedRevision: it was never tested like this, and there is no reason.
     """
     with transaction.atomic(), _one_active(connection.org):
-        # One lock for the whole organisation, so that two switch-overs come one after the other.
-        Organization.objects.select_for_update(no_key=True).get(pk=connection.org_id)
+        lock_organization(connection.org)
         for other in ERPConnection.objects.of(connection.org).active().exclude(pk=connection.pk):
             if not replace:
                 raise ActiveConnectorExists(connection_id=str(other.pk))
@@ -169,11 +168,7 @@ def disable(connection: ERPConnection, actor: Actor) -> ERPConnection:
 def accept_identity(connection: ERPConnection, actor: Actor) -> ERPConnection:
     """Forget who the far end was: whoever the next successful test meets is the right one."""
     with transaction.atomic():
-        row = (
-            ERPConnection.objects.select_for_update(of=("self",), no_key=True)
-            .select_related("org")
-            .get(pk=connection.pk)
-        )
+        row = locked(connection)
         if row.pinned_identity is not None:
             record(actor, "connection.identity_released", org=row.org, target=row, identity=row.pinned_identity)
             row.pinned_identity = None
@@ -183,16 +178,19 @@ def accept_identity(connection: ERPConnection, actor: Actor) -> ERPConnection:
 
 
 def delete(connection: ERPConnection, actor: Actor) -> None:
-    """Remove a connection that nothing was sent through.
+    """Remove a connection that nothing was sent through; its tests are ended, and stay as evidence.
 
     Raises:
         ConnectorInUse: there are exports; disable it instead.
+        ConnectionGone: somebody else was faster.
     """
     pk = str(connection.pk)
     try:
         with transaction.atomic():
-            record(actor, "connection.deleted", org=connection.org, target=connection, name=connection.name)
-            connection.delete()
+            row = locked(connection)
+            record(actor, "connection.deleted", org=row.org, target=row, name=row.name)
+            diagnosis.detach(row)
+            row.delete()
     except (ProtectedError, IntegrityError):
         raise ConnectorInUse(connection_id=pk) from None
     log.info("connection.deleted", connection_id=pk)

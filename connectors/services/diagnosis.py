@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import timedelta
@@ -17,7 +18,6 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
-from django.db import connection as database
 from django.db import transaction
 from django.db.models import Count
 from django.utils import timezone
@@ -33,7 +33,8 @@ from connectors.results import StepStatus, TestResult, TestStep
 from connectors.services import configurations, health, jobs, rationing, revisions
 from connectors.services.contexts import OnStep, make_context
 from connectors.services.errors import NothingStaged, TestHasEnded, UntestedRevision
-from connectors.services.pooling import give_back
+from connectors.services.locking import Turn, locked, take
+from connectors.services.pooling import DATABASE_AWAY, give_back
 from connectors.services.watching import board
 from tenants.actors import Actor, ActorKind
 from tenants.models import Organization, record
@@ -49,8 +50,8 @@ _LEASE: Final = timedelta(seconds=TEST_SECONDS + 30)
 _PATIENCE_S: Final = 2 * TEST_SECONDS
 """How long somebody waits for a report before he is told that it is not there yet."""
 
-_CLAIMS: Final = 0x45525043_54455354
-"""The advisory lock under which tests are claimed, so that the limit per organisation holds."""
+_SETTLE_AGAIN_S: Final = (0.1, 0.5, 2.0, 5.0)
+"""After so many seconds each, a report is stored once more that the database did not take."""
 
 _free_here: Final = threading.BoundedSemaphore(4)
 """So many tests run at once in a process that is no worker."""
@@ -186,8 +187,10 @@ def _queue(row: ConnectionTest, actor: Actor, config: ConnectorConfig | None = N
         row.config_encrypted = EncryptedConfigField.of(row).seal(row, config.reveal())
     row.actor_kind, row.actor_id, row.actor_label = actor.kind, actor.id, actor.label
     row.address, row.request_id = actor.address, actor.request_id
-    rationing.check(row)
     with transaction.atomic():
+        if row.connection is not None:
+            locked(row.connection)
+        rationing.check(row)
         row.save(force_insert=True)
         jobs.wake_testers()
     return row
@@ -215,9 +218,12 @@ def follow(test: ConnectionTest, *, on_step: OnStep = _ignore) -> Iterator[Conne
     told = 0
     with board.follow(test.pk, seconds=_PATIENCE_S) as news:
         for row in news:
-            if row.state == TestState.QUEUED and not jobs.has_worker() and _run_here(row, on_step):
+            if not row.has_ended and not jobs.has_worker():
+                _end_lost()
+                ran_here = row.state == TestState.QUEUED and _run_here(row, on_step)
                 row.refresh_from_db()
-                told = len(row.result["steps"])
+                if ran_here:
+                    told = len(row.result["steps"])
             for step in row.result.get("steps", ())[told:]:
                 on_step(_step(step))
                 told += 1
@@ -276,27 +282,40 @@ def run_next() -> bool:
 
 
 def recover() -> None:
-    """End the tests whose worker did not come back, and see to it that those that wait are run."""
-    lost = ConnectionTest.objects.running().filter(leased_until__lt=timezone.now())
+    """End the tests that are lost, and see to it that those that wait are run."""
+    _end_lost()
+    if ConnectionTest.objects.filter(state=TestState.QUEUED).exists():
+        jobs.wake_testers()
+
+
+def detach(connection: ERPConnection) -> None:
+    """End the tests of a locked connection that is about to be deleted, and keep them: they count in the rations."""
+    tests = ConnectionTest.objects.filter(connection=connection)
+    for row in tests.unfinished().select_for_update(of=("self",)):
+        _end_early(row, Code.TEST_CANCELLED, TestState.CANCELLED)
+    tests.update(connection=None)
+
+
+def _end_lost() -> None:
+    lost = ConnectionTest.objects.lost()
     for test_id in lost.values_list("pk", flat=True):
         with transaction.atomic():
             row = lost.select_for_update(of=("self",), skip_locked=True).filter(pk=test_id).first()
             if row is not None:
                 _end_early(row, Code.TEST_INTERRUPTED, TestState.FINISHED)
-    if ConnectionTest.objects.filter(state=TestState.QUEUED).exists():
-        jobs.wake_testers()
 
 
 def _claim(test_id: UUID | None = None) -> ConnectionTest | None:
     """Take a waiting test, the longest waiting one by default, unless its organisation has enough of them running."""
     with transaction.atomic():
-        with database.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_CLAIMS])
+        take(Turn.CLAIM_TEST)
         running = ConnectionTest.objects.running().values("org").annotate(count=Count("pk"))
         busy = running.filter(count__gte=settings.TESTS_AT_ONCE).values("org")
         waiting = ConnectionTest.objects.filter(state=TestState.QUEUED).exclude(org__in=busy)
         if test_id is not None:
             waiting = waiting.filter(pk=test_id)
+        # Whoever is just cancelling one has it locked.
+        waiting = waiting.select_for_update(of=("self",), skip_locked=True)
         row = waiting.select_related("org", "connection").order_by("started_at").first()
         if row is None:
             return None
@@ -330,7 +349,10 @@ class _Progress:
         """Publish a step."""
         self._steps.append(step)
         so_far = TestResult(steps=tuple(self._steps), latency_ms=sum(each.latency_ms for each in self._steps))
-        self._is_cancelled = not self._held.update(result=so_far.as_json() | {"success": None})
+        try:
+            self._is_cancelled = not self._held.update(result=so_far.as_json() | {"success": None})
+        except DATABASE_AWAY:  # the next step tells of this one too
+            log.warning("tests.step_not_published")
         give_back()
         self._on_step(step)
 
@@ -391,10 +413,24 @@ def _call(connector: ERPConnectorPort[Any], config: ConnectorConfig, context: Co
 
 
 def _settle(row: ConnectionTest, result: TestResult) -> None:
+    """Store the report; not at the first attempt if a database connection is cut just then."""
+    for seconds in _SETTLE_AGAIN_S:
+        try:
+            return _store(row, result)
+        except DATABASE_AWAY:
+            log.warning("tests.report_not_stored")
+        give_back()
+        time.sleep(seconds)
+    return _store(row, result)
+
+
+def _store(row: ConnectionTest, result: TestResult) -> None:
     """Store the report, and what it says of the connection, unless the test was taken from us meanwhile."""
     failed = result.failed_step
     code = (failed.code or "") if failed else ""
     with transaction.atomic():
+        if row.connection is not None:  # before the test, as everybody locks them
+            ERPConnection.objects.select_for_update(no_key=True).filter(pk=row.connection_id).first()
         held = ConnectionTest.objects.filter(pk=row.pk, claim=row.claim, state=TestState.RUNNING)
         if not held.update(
             state=TestState.FINISHED,
@@ -424,7 +460,7 @@ def _settle(row: ConnectionTest, result: TestResult) -> None:
 def _note(row: ConnectionTest, connection: ERPConnection, result: TestResult, code: str) -> None:
     """Let the connection know what its test has shown."""
     if row.subject == TestSubject.STAGED and result.success:
-        revisions.note_success(connection)
+        revisions.note_success(connection, EncryptedConfigField.of(row).open(row))
     if row.subject not in (TestSubject.STORED, TestSubject.CHECK):
         return
     by_person = row.subject == TestSubject.STORED

@@ -39,6 +39,12 @@ class ConnectorInUse(Refused):
     hint = "Disable it instead."
 
 
+class ConnectionGone(Refused):
+    """This connection was deleted in the meantime."""
+
+    code = "NOT_FOUND"
+
+
 class RevisionChanged(Refused):
     """Somebody else changed this connection in the meantime."""
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from django.db import connection
+from typing import Final
+
+from django.db import InterfaceError, OperationalError, connection
+
+DATABASE_AWAY: Final = (OperationalError, InterfaceError)
+"""What a query raises when its connection was cut, or none is to be had."""
 
 
 def give_back() -> None:

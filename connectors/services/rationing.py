@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from connectors.models import ConnectionTest
+from connectors.services import locking
 from connectors.services.errors import TooManyTests
 from tenants.actors import ActorKind
 
@@ -24,11 +25,14 @@ _WINDOW: Final = timedelta(minutes=1)
 def check(test: ConnectionTest) -> None:
     """Refuse a test that is one too many; the system's own commands and checks are not rationed.
 
+    To be called in the transaction that stores the test: until then nobody else may ask.
+
     Raises:
         TooManyTests: it names the limit and when to come back.
     """
     if test.actor_kind == ActorKind.SYSTEM:
         return
+    locking.take(locking.Turn.ASK_FOR_TEST)
     now = timezone.now()
     recent = ConnectionTest.objects.filter(started_at__gt=now - _WINDOW).exclude(actor_kind=ActorKind.SYSTEM)
     for name, rows, most in _limits(test, recent):
@@ -36,7 +40,8 @@ def check(test: ConnectionTest) -> None:
         if len(times) >= most:
             free_in = times[-1] + _WINDOW - now
             raise TooManyTests(retry_after=max(1, round(free_in.total_seconds())), limit=name)
-    if ConnectionTest.objects.of(test.org).unfinished().count() >= settings.TESTS_WAITING:
+    unfinished = ConnectionTest.objects.of(test.org).unfinished()
+    if unfinished.count() - unfinished.lost().count() >= settings.TESTS_WAITING:
         raise TooManyTests(retry_after=10, limit="waiting")
 
 

@@ -21,6 +21,7 @@ from connectors.registry import registry
 from connectors.results import StepStatus
 from connectors.services import configurations, health
 from connectors.services.errors import NothingStaged, NothingToPin, NothingToRevert, RevisionChanged, UntestedRevision
+from connectors.services.locking import locked
 from tenants.actors import Actor
 from tenants.models import record
 
@@ -64,9 +65,12 @@ def _forget_oldest(row: ERPConnection) -> None:
     numbered.exclude(pk__in=[*recent, *proven]).delete()
 
 
-def note_success(connection: ERPConnection) -> None:
-    """Record that a test has succeeded with the staged credentials."""
-    ConnectionRevision.objects.filter(connection=connection, number=None).update(tested_at=timezone.now())
+def note_success(connection: ERPConnection, tested: Mapping[str, Any]) -> None:
+    """Record that a test has succeeded with the staged credentials, unless others were staged meanwhile."""
+    slot = staged(connection)
+    if slot is not None and slot.read_config() == tested:
+        slot.tested_at = timezone.now()
+        slot.save(update_fields=["tested_at"])
 
 
 # Changing
@@ -134,7 +138,7 @@ def revert(connection: ERPConnection, actor: Actor, *, number: int | None = None
         ConfigurationError: it is not valid for this version of the adapter.
     """
     with transaction.atomic():
-        row = _locked(connection)
+        row = locked(connection)
         earlier = row.revisions.filter(number=number).first() if number else to_revert_to(row)
         if earlier is None:
             raise NothingToRevert
@@ -165,7 +169,7 @@ def stage(connection: ERPConnection, actor: Actor, secrets: Mapping[str, Any]) -
         ConfigurationError: something else than a secret was given, or the result is not valid.
     """
     with transaction.atomic():
-        row = _locked(connection)
+        row = locked(connection)
         config_class = registry.get(row.connector_type).Config
         others = [name for name in secrets if name not in config_class.secret_fields()]
         if others or not secrets:
@@ -197,7 +201,7 @@ def discard(connection: ERPConnection, actor: Actor) -> None:
         NothingStaged: there are none.
     """
     with transaction.atomic():
-        row = _locked(connection)
+        row = locked(connection)
         if not ConnectionRevision.objects.filter(connection=row, number=None).delete()[0]:
             raise NothingStaged
         record(actor, "connection.credentials_discarded", org=row.org, target=row)
@@ -217,7 +221,7 @@ def promote(connection: ERPConnection, actor: Actor, *, reason: str = "") -> ERP
         UntestedRevision: no test has succeeded with them, and there is no reason.
     """
     with transaction.atomic():
-        row = _locked(connection)
+        row = locked(connection)
         slot = staged(row)
         if slot is None:
             raise NothingStaged
@@ -256,7 +260,7 @@ def pin_host_key(connection: ERPConnection, actor: Actor, *, fingerprint: str) -
         NothingToPin: a key is pinned already, or the latest test did not show this one.
     """
     with transaction.atomic():
-        row = _locked(connection)
+        row = locked(connection)
         plain = configurations.stored(row)
         if plain.get("host_key") or fingerprint != shown_host_key(row):
             raise NothingToPin
@@ -280,10 +284,3 @@ def shown_host_key(connection: ERPConnection) -> str | None:
 
 def _without_nulls(plain: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in plain.items() if value is not None}
-
-
-def _locked(connection: ERPConnection) -> ERPConnection:
-    row: ERPConnection = (
-        ERPConnection.objects.select_for_update(of=("self",), no_key=True).select_related("org").get(pk=connection.pk)
-    )
-    return row

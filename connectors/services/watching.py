@@ -5,17 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from typing import Final
 from uuid import UUID
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError
 
 from connectors.models import ConnectionTest
-from connectors.services.pooling import give_back
+from connectors.services.pooling import DATABASE_AWAY, give_back
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +66,8 @@ class Board:
             try:
                 row = news.get(timeout=min(left, _REMIND_SECONDS))
             except Empty:
-                row.refresh_from_db()
+                with suppress(*DATABASE_AWAY):
+                    row.refresh_from_db()
             yield row
 
     def _begin_looking(self) -> None:
@@ -88,9 +88,10 @@ class Board:
                         if seen.get(row.pk) != mark:
                             seen[row.pk] = mark
                             self._tell(row)
-                except DatabaseError:
-                    log.warning("tests.watch_failed")
+                except Exception as error:  # whatever it is, the followers still look for themselves now and then
+                    log.warning("tests.watch_failed", exc_info=error)
                     give_back()
+                    time.sleep(_REMIND_SECONDS)
                 time.sleep(_LOOK_SECONDS)
         finally:
             give_back()
