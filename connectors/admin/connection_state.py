@@ -19,6 +19,7 @@ from connectors.models import ConnectionTest, ERPConnection, ERPExport, ExportSt
 from connectors.registry import registry
 from connectors.results import StepStatus
 from connectors.services import checks, configurations, installation, revisions
+from tenants.admin import badge
 
 _PAUSES: Final = {
     Code.AUTHENTICATION_FAILED: (
@@ -39,6 +40,13 @@ _PAUSES: Final = {
     ),
 }
 """Why a connection waits for a person."""
+
+_NO_SIGN_IN: Final = {
+    Code.HOST_KEY_UNKNOWN: "host key unknown",
+    Code.HOST_KEY_MISMATCH: "host key changed",
+    Code.IDENTITY_CHANGED: "identity changed",
+}
+"""What the health AUTH_FAILED means when nobody refused a sign-in."""
 
 _URGENT_DAYS: Final = 3
 
@@ -74,8 +82,13 @@ class State:
         self.health_name = described["health"]
         self.connector = registry.connectors.get(connection.connector_type)
         self.status: SafeString = status_badge(connection.status)
-        self.health: SafeString = health_badge(self.health_name)
         self.tested: SafeString = tested_badge(connection, changed="changed since its last test")
+
+    @property
+    def health(self) -> SafeString:
+        """Return what the last contact with the far end showed."""
+        reason = _NO_SIGN_IN.get(self.pause_code) if self.pause_code else None
+        return badge("bad", reason) if reason else health_badge(self.health_name)
 
     # -- What was found out ------------------------------------------------------------------------------------------
 

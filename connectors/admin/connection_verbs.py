@@ -119,8 +119,9 @@ class ConnectionVerbs(ConnectionPage):
                 ],
                 original=connection,
             )
-        connections.disable(connection, actor_of(request))
-        messages.success(request, f"{connection.name} is disabled.")
+        with RefusalsSaid(request):
+            connections.disable(connection, actor_of(request))
+            messages.success(request, f"{connection.name} is disabled.")
         return self.to("change", connection.pk)
 
     def delete_view(
@@ -158,9 +159,11 @@ class ConnectionVerbs(ConnectionPage):
     def accept_identity(self, request: HttpRequest, object_id: str) -> HttpResponseBase:
         """Forget who the far end was, and test: whoever answers is the right one if the test succeeds."""
         connection = self.find(request, object_id, CONFIGURE)
-        connection = connections.accept_identity(connection, actor_of(request))
-        messages.success(request, "The new identity is accepted as soon as a test succeeds.")
-        return self._test_again(request, connection)
+        with RefusalsSaid(request):
+            connections.accept_identity(connection, actor_of(request))
+            messages.success(request, "The new identity is accepted as soon as a test succeeds.")
+            return self._test_again(request, connection)
+        return self.to("change", connection.pk)
 
     # -- The way back ------------------------------------------------------------------------------------------------
 

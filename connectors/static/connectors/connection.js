@@ -85,16 +85,28 @@
     }
   }
 
+  const pause = (seconds) => new Promise((resolve) => { setTimeout(resolve, seconds * 1000); });
+  const look = (address) => fetch(address, { headers: { Accept: "text/event-stream" } });
+
+  // A stream may end before the test does: where many watch, or the line is cut.
   async function watch(section, answer) {
     const view = new Watch(section);
     try {
-      await read(await answer, view);
+      for (let left = 60; left; left -= 1) {
+        if (await read(await answer, view)) return;
+        if (!view.address) break;
+        await pause(2);
+        view.steps.replaceChildren();
+        answer = look(`${view.address}events/`);
+      }
+      throw new Error("no report");
     } catch {
       view.refuse("The test goes on, but this page lost sight of it. Reload the page.");
     }
   }
 
-  // Server-sent events (WHATWG HTML, section 9.2), of which each has one line of data here.
+  // Server-sent events (WHATWG HTML, section 9.2), of which each has one line of data here. Returns whether the report
+  // was among them.
   async function read(answer, view) {
     const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
     let rest = "";
@@ -111,7 +123,7 @@
         await view[name](JSON.parse(data));
       }
     }
-    if (!ended) throw new Error("no report");
+    return ended;
   }
 
   // -- The page after a test -----------------------------------------------------------------------------------------
@@ -125,7 +137,7 @@
   // What is typed stays: only the parts that a test changes are taken from the fresh page.
   async function refresh() {
     const page = await load(window.location.pathname);
-    const focused = document.activeElement && document.activeElement.id;
+    const focused = document.activeElement.closest(".erp-running") ? "test-button" : document.activeElement.id;
     for (const part of document.querySelectorAll("[data-part]")) {
       const fresh = page.getElementById(part.id);
       const isTypedIn = [...part.querySelectorAll("input[type=password], textarea")].some((input) => input.value);
@@ -196,5 +208,5 @@
 
   prepare();
   const running = document.querySelector("[data-follow]");
-  if (running) watch(running, fetch(running.dataset.follow, { headers: { Accept: "text/event-stream" } }));
+  if (running) watch(running, look(running.dataset.follow));
 }

@@ -83,7 +83,9 @@ class TestState:
         type(export).objects.update(error={"code": "IDENTITY_CHANGED", "message": "", "hint": ""})
         ERPConnection.objects.update(health="AUTH_FAILED")
 
-        assert "another system answers than before" in page_of(integrator, mock)
+        page = page_of(integrator, mock)
+        assert "another system answers than before" in page
+        assert "identity changed" in page
 
 
 class TestPicture:
