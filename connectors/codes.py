@@ -95,7 +95,7 @@ CATALOGUE: Final[dict[Code, Text]] = {
     ),
     Code.HOST_KEY_UNKNOWN: Text(
         message="The server shows the host key {fingerprint} ({key_type}), and none is pinned.",
-        hint="Compare the fingerprint with the one your partner gives you, then enter it as host_key.",
+        hint="Compare the fingerprint with the one your partner gives you, then pin it.",
     ),
     Code.HOST_KEY_MISMATCH: Text(
         message="The server shows the host key {fingerprint} ({key_type}), but {pinned} is pinned.",

@@ -179,7 +179,10 @@ class AuditEvent(models.Model):
     class Meta:
         db_table = "audit_event"
         ordering = ("-id",)
-        indexes = (models.Index(fields=("org", "-id"), name="audit_event_by_org"),)
+        indexes = (
+            models.Index(fields=("org", "-id"), name="audit_event_by_org"),
+            models.Index(fields=("target_id", "-id"), name="audit_event_by_target"),
+        )
 
     def __str__(self) -> str:
         return f"{self.actor_label}: {self.action}"
