@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -62,7 +63,8 @@ class ConnectionsView(ListView):
     def post(self, request: Request) -> Response:
         """Store a connection, its configuration encrypted; one of an organisation's connections can be ACTIVE."""
         wanted = shapes.ConnectionInput.parse(request.data)
-        connection = connections.create(
+        create = partial(
+            connections.create,
             self.org,
             self.actor,
             connector_type=wanted.connector_type,
@@ -70,8 +72,7 @@ class ConnectionsView(ListView):
             name=wanted.name or "",
             status=wanted.status,
         )
-        if wanted.test_on_save:
-            diagnosis.test(connection, self.actor)
+        connection = diagnosis.testing(create, self.actor) if wanted.test_on_save else create()
         location = reverse("api:connector", args=[connection.pk])
         shown = show(found(of_organization(self.org), connection.pk))
         return Response(shown, status=HTTPStatus.CREATED, headers={"Location": location})
@@ -103,7 +104,7 @@ class ConnectionView(ApiView):
         """
         connection = found(of_organization(self.org), connection_id)
         patch = shapes.ConnectionPatch.parse(request.data)
-        change = partial(
+        change: Callable[[], ERPConnection] = partial(
             connections.change,
             connection,
             self.actor,
@@ -113,10 +114,13 @@ class ConnectionView(ApiView):
             reason=patch.reason,
             expected_revision=patch.revision,
         )
-        # With a new configuration there is nothing to test before it is stored.
-        changed = change() if patch.config is not None else diagnosis.proving(connection, self.actor, change)
         if patch.test_on_save:
-            diagnosis.test(changed, self.actor)
+            change = partial(diagnosis.testing, change, self.actor)
+        # With a new configuration there is nothing to test before it is stored.
+        if patch.config is None:
+            diagnosis.proving(connection, self.actor, change)
+        else:
+            change()
         return Response(show(found(of_organization(self.org), connection_id)))
 
     @describe(

@@ -6,6 +6,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID
 
+from django.db import transaction
 from django.http import HttpResponseBase
 from django.urls import reverse
 from rest_framework.request import Request
@@ -19,11 +20,18 @@ from connectors.models import ConnectionTest
 from connectors.services import connections, diagnosis
 from tenants.permissions import CONFIGURE, TEST
 
-_PASSED: Final = Answer(description="Every step passed.", model=shapes.TestReport, example=examples.TEST_REPORT)
+_PASSED: Final = Answer(
+    description="Every step passed. As a stream: the test has begun, and its `result` says whether it passed.",
+    model=shapes.TestReport,
+    example=examples.TEST_REPORT,
+    also={
+        streams.MEDIA_TYPE: "Server-sent events: `test` with its id, each `step` as it ends, the report as `result`."
+    },
+)
 _LATER: Final = Answer(
     description="It goes on: asked for with `Prefer: respond-async`, or slower than anybody waits.",
     model=shapes.ConnectionTestRun,
-    headers={"Location": "Where the test is."},
+    headers={"Location": "Where the test is.", "Preference-Applied": "`respond-async`, if that was asked for."},
 )
 _FAILED: Final = Answer(
     description="The test failed; `code` is the failing step's, `test` is the whole report.",
@@ -51,6 +59,12 @@ _PREFER: Final = {
 _RUN: Final = Answer(description="The test, as far as it is.", model=shapes.ConnectionTestRun)
 
 
+def _prefers(request: Request, preference: str) -> bool:
+    """Return whether a caller has stated a preference (RFC 7240, section 2): names ignore case, parameters follow."""
+    stated = request.headers.get("Prefer", "").lower().split(",")
+    return preference in (each.partition(";")[0].strip() for each in stated)
+
+
 class _TestingView(ApiView):
     """An address where a test is asked for."""
 
@@ -61,11 +75,14 @@ class _TestingView(ApiView):
         """Answer in the way the caller prefers: a stream, a place to look later, or the report."""
         if streams.is_wanted(self.request):
             return streams.stream_of(test)
-        if "respond-async" not in self.request.headers.get("Prefer", "").replace(" ", "").split(","):
+        is_later_preferred = _prefers(self.request, "respond-async")
+        if not is_later_preferred:
             test = diagnosis.finish(test)
         if not test.has_ended:
-            location = reverse("api:test", args=[test.pk])
-            return Response(show(test), status=HTTPStatus.ACCEPTED, headers={"Location": location})
+            headers = {"Location": reverse("api:test", args=[test.pk])}
+            if is_later_preferred:
+                headers["Preference-Applied"] = "respond-async"
+            return Response(show(test), status=HTTPStatus.ACCEPTED, headers=headers)
         return Response(test.result) if test.success else problems.failed_test(self.request, test.result)
 
 
@@ -147,7 +164,9 @@ class IdentityView(_TestingView):
         """Forget who the far end was and test; whoever answers is the right one if the test succeeds."""
         connection = found(of_organization(self.org), connection_id)
         shapes.EmptyInput.parse(request.data)
-        return self.answer(diagnosis.start(connections.accept_identity(connection, self.actor), self.actor))
+        with transaction.atomic():  # without a test nobody would take the other's place
+            test = diagnosis.start(connections.accept_identity(connection, self.actor), self.actor)
+        return self.answer(test)
 
 
 class ConnectionTestsView(ListView):

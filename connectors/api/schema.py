@@ -55,6 +55,8 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     """Each header with what it says."""
     media_type: str = _JSON
+    also: Mapping[str, str] = field(default_factory=dict)
+    """Other media types that a caller may ask for, each with what it brings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +188,8 @@ class AutoSchema(SpectacularAutoSchema):
             response["content"] = {answer.media_type: content | ({"example": answer.example} if answer.example else {})}
         elif answer.media_type != _JSON:
             response["content"] = {answer.media_type: {"schema": {"description": "The document's exact bytes."}}}
+        for media_type, text in answer.also.items():
+            response["content"][media_type] = {"schema": {"type": "string", "description": text}}
         return response
 
     def _problem(self, status: int, codes: tuple[str, ...]) -> Json:

@@ -56,6 +56,14 @@ def watch(row: ERPConnection) -> list[str]:
     return ["next_check_at"]
 
 
+def hasten(row: ERPConnection) -> list[str]:
+    """Let no planned check be later than the new rhythm has it; return the columns to save."""
+    latest = timezone.now() + timedelta(minutes=row.check_minutes)
+    if row.check_minutes:
+        row.next_check_at = min(row.next_check_at or latest, latest)
+    return ["next_check_at"]
+
+
 def start_due() -> int:
     """Ask for the checks whose time has come, among them the probes of connections whose breaker is open.
 

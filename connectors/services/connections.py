@@ -118,6 +118,8 @@ def change(
             changes |= _assign(row, {"credentials_expire_on": credentials_expire_on})
             row.expiry_announced = None
         columns = [*changes, "expiry_announced"]
+        if "check_minutes" in changes:
+            columns += checks.hasten(row)
         if config is not None:
             changed, config_columns = revisions.reconfigure(row, actor, config)
             changes |= changed

@@ -128,6 +128,23 @@ def test(
     return report
 
 
+def testing(save: Callable[[], ERPConnection], actor: Actor) -> ERPConnection:
+    """Store a connection and test it; what cannot be tested because the ration is used up is not stored either.
+
+    Args:
+        save: creates or changes the connection and returns it.
+        actor: who does it.
+
+    Raises:
+        TooManyTests: the ration is used up.
+    """
+    with transaction.atomic():
+        connection = save()
+        report = start(connection, actor)
+    finish(report)
+    return connection
+
+
 def proving(connection: ERPConnection, actor: Actor, activate: Callable[[], T]) -> T:
     """Do what needs a tested configuration or a reason; what was never tested is tested first.
 
@@ -235,9 +252,19 @@ def follow(test: ConnectionTest, *, on_step: OnStep = _ignore) -> Iterator[Conne
 def events(test: ConnectionTest) -> Iterator[str]:
     """Yield a test as server-sent events: `test` with its id, each `step` as it ends, and the report as `result`.
 
-    A comment every few seconds keeps the line from being cut. Without a worker all steps come at the end.
+    A comment every few seconds keeps the line from being cut. Without a worker all steps come at the end. What goes
+    wrong here, after the status was sent, is told as `problem`; the test itself goes on.
     """
     yield _event("test", {"id": str(test.pk)})
+    try:
+        yield from _report_events(test)
+    except Exception as error:
+        log.error("tests.stream_broken", test_id=str(test.pk), exc_info=error)
+        text = describe(Code.INTERNAL_ERROR)
+        yield _event("problem", {"code": Code.INTERNAL_ERROR, "detail": text.message, "hint": text.hint})
+
+
+def _report_events(test: ConnectionTest) -> Iterator[str]:
     told = 0
     for row in follow(test):
         steps = row.result.get("steps", [])

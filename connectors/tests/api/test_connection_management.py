@@ -1,8 +1,10 @@
 """The front door of connection management: tests that can be watched, revisions, staged credentials, monitoring."""
 
 import json
+from datetime import timedelta
 
 import pytest
+from django.utils import timezone
 
 from connectors.models import ConnectionTest, ERPConnection
 from connectors.tests.api.conftest import problem
@@ -204,3 +206,54 @@ def test_metrics_count_without_naming(api, url, client):
     assert "erp_installation_armed 1.0" in text
     assert 'kind="credentials"} 3.2' in text
     assert FIRST not in text
+
+
+class TestRationed:
+    """What is refused for want of a ration has changed nothing."""
+
+    @pytest.fixture(autouse=True)
+    def _one_a_minute(self, settings):
+        settings.TESTS_PER_MINUTE_AND_KEY = 1
+
+    def test_a_connection_that_was_to_be_tested_is_not_created(self, api):
+        wanted = {"connector_type": "MOCK", "config": {}, "status": "DISABLED", "test_on_save": True}
+        assert api.post("connectors", wanted).status_code == 201
+
+        problem(api.post("connectors", wanted), 429, "THROTTLED")
+
+        assert len(api.get("connectors").json()["results"]) == 1
+
+    def test_a_change_that_was_to_be_tested_is_not_made(self, api, url):
+        assert api.post(f"{url}/test").status_code == 200
+
+        problem(api.patch(url, {"config": {"latency_ms": 1}, "test_on_save": True}), 429, "THROTTLED")
+
+        assert api.get(url).json()["revision"] == 1
+
+    def test_who_the_far_end_was_is_not_forgotten(self, api, url):
+        assert api.post(f"{url}/test").status_code == 200
+        before = api.get(f"{url}/monitoring").json()["identity"]
+
+        problem(api.post(f"{url}/identity"), 429, "THROTTLED")
+
+        assert before is not None
+        assert api.get(f"{url}/monitoring").json()["identity"] == before
+
+
+@pytest.mark.parametrize(
+    ("prefer", "status"),
+    [("respond-async, wait=10", 202), ("wait=10, Respond-Async", 202), ("respond-async; a=b", 202), ("wait=10", 200)],
+)
+def test_preferences_are_read_as_the_rfc_has_them(api, url, prefer, status):
+    answer = api.post(f"{url}/test", Prefer=prefer)
+
+    assert answer.status_code == status
+    assert answer.get("Preference-Applied") == ("respond-async" if status == 202 else None)
+
+
+def test_a_faster_rhythm_does_not_wait_for_the_slow_one(api, url):
+    ERPConnection.objects.update(check_minutes=10_080, next_check_at=timezone.now() + timedelta(days=7))
+
+    assert api.patch(f"{url}/monitoring", {"check_minutes": 5}).status_code == 200
+
+    assert ERPConnection.objects.get().next_check_at <= timezone.now() + timedelta(minutes=5)

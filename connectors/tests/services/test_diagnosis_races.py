@@ -199,3 +199,17 @@ def test_a_switch_over_and_a_change_of_the_same_connection_at_once(acme, actor, 
         pass
 
     assert not failures
+
+
+def test_a_stream_that_breaks_says_so_without_saying_why(connect, person, monkeypatch):
+    def explode():
+        raise ValueError(SECRET)
+
+    monkeypatch.setattr(diagnosis.jobs, "has_worker", explode)
+
+    last = list(diagnosis.events(diagnosis.start(connect(), person)))[-1]
+
+    assert last.startswith("event: problem\n")
+    assert "INTERNAL_ERROR" in last
+    assert SECRET not in last
+    assert not diagnosis.board._followers
