@@ -112,7 +112,7 @@ class PromotionView(ApiView):
         request=shapes.PromotionInput,
         is_body_required=False,
         answers={200: CONNECTION},
-        problems={409: ("CONFLICT", "UNTESTED_REVISION")},
+        problems={409: ("CONFLICT", "UNREADABLE_CONFIG", "UNTESTED_REVISION")},
     )
     def post(self, request: Request, connection_id: UUID) -> Response:
         """Let the staged credentials take over in one step; `revert` brings back those before."""

@@ -7,6 +7,7 @@ destination it was entered for, and never sends one anywhere else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 import structlog
@@ -15,7 +16,7 @@ from django.utils import timezone
 
 from connectors.codes import Code
 from connectors.config import ConnectorConfig, edit
-from connectors.exceptions import ConfigurationError, Fault
+from connectors.exceptions import ConfigurationError, EncryptionError, Fault
 from connectors.models import ConnectionRevision, ERPConnection, Health, TestSubject
 from connectors.registry import registry
 from connectors.results import StepStatus
@@ -68,9 +69,10 @@ def _forget_oldest(row: ERPConnection) -> None:
 def note_success(connection: ERPConnection, tested: Mapping[str, Any]) -> None:
     """Record that a test has succeeded with the staged credentials, unless others were staged meanwhile."""
     slot = staged(connection)
-    if slot is not None and slot.read_config() == tested:
-        slot.tested_at = timezone.now()
-        slot.save(update_fields=["tested_at"])
+    with suppress(EncryptionError):  # sealed meanwhile with a key that is not here: others
+        if slot is not None and slot.read_config() == tested:
+            slot.tested_at = timezone.now()
+            slot.save(update_fields=["tested_at"])
 
 
 # Changing

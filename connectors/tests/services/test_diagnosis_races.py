@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from django.db import connection as database
+from django.db import transaction
 
 from connectors.models import ConnectionTest, ERPConnection
 from connectors.services import connections, diagnosis, revisions
@@ -64,6 +65,19 @@ def test_what_passed_is_what_is_promoted(connect, person):
 
     with pytest.raises(UntestedRevision):
         revisions.promote(connection, person)
+
+
+def test_one_that_is_just_being_cancelled_is_not_claimed(connect, person):
+    test = diagnosis.start(connect(), person)
+    claimed = []
+
+    with transaction.atomic():
+        diagnosis.cancel(test, person)
+        with at_the_same_time(lambda: claimed.append(diagnosis._claim())) as failures:
+            pass
+
+    assert (failures, claimed) == ([], [None])
+    assert not diagnosis.run_next()
 
 
 def test_the_ration_holds_when_many_ask_at_once(settings, connect, person):
