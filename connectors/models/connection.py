@@ -81,8 +81,8 @@ class ERPConnection(models.Model):
     """When its credentials expire: `field`, `kind` and `expires_at` (ISO 8601) of each."""
     credentials_expire_on = models.DateField(null=True)
     """The last day of the credentials, entered by hand where nothing in them tells."""
-    expiry_announced = models.PositiveSmallIntegerField(null=True)
-    """The days before an expiry of which was warned last."""
+    expiries_announced = models.JSONField(default=dict, db_default={})
+    """Of which expiry was warned how many days before, each by its field and its time."""
     acks_polled_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, Final
@@ -139,30 +140,34 @@ def announce_expiries() -> int:
     Returns:
         How many warnings were given.
     """
-    told = 0
     with_ledger = ERPConnection.objects.active().exclude(expiries=[], credentials_expire_on=None)
-    for connection in with_ledger.select_related("org").iterator():
-        if (next_one := expires_soon(connection)) is None:
+    return sum(_announce(connection) for connection in with_ledger.select_related("org").iterator())
+
+
+def _announce(connection: ERPConnection) -> int:
+    """Warn of those credentials of one connection that have come nearer than they were when it was warned last."""
+    before, after, due = connection.expiries_announced, {}, []
+    for entry in expiries(connection):
+        reached = min((days for days in EXPIRY_DAYS if entry["days_left"] <= days), default=None)
+        if reached is None:
             continue
-        reached = min(days for days in EXPIRY_DAYS if next_one["days_left"] <= days)
-        told += _announce(connection, next_one, reached)
-    return told
-
-
-def _announce(connection: ERPConnection, entry: dict[str, Any], days: int) -> bool:
+        key = f"{entry['field']} {entry['expires_at']}"
+        after[key] = reached
+        if reached < before.get(key, math.inf):
+            due.append(entry)
+    if not due:
+        return 0
     with transaction.atomic():
-        not_yet = Q(expiry_announced=None) | Q(expiry_announced__gt=days)
-        if not ERPConnection.objects.filter(not_yet, pk=connection.pk).update(expiry_announced=days):
-            return False
-        record(
-            Actor.system("expiry ledger"),
-            "connection.credential_expires",
-            org=connection.org,
-            target=connection,
-            **entry,
-        )
-    log.warning("connection.credential_expires", connection_id=str(connection.pk), **entry)
-    return True
+        # Unless another process was faster.
+        unannounced = ERPConnection.objects.filter(pk=connection.pk, expiries_announced=before)
+        if not unannounced.update(expiries_announced=after):
+            return 0
+        for entry in due:
+            actor = Actor.system("expiry ledger")
+            record(actor, "connection.credential_expires", org=connection.org, target=connection, **entry)
+    for entry in due:
+        log.warning("connection.credential_expires", connection_id=str(connection.pk), **entry)
+    return len(due)
 
 
 def _end_of(day: date) -> datetime:

@@ -55,7 +55,6 @@ def seal(
             {"field": expiry.field, "kind": expiry.kind, "expires_at": expiry.expires_at.isoformat()}
             for expiry in config.expiries()
         ]
-        row.expiry_announced = None
 
 
 def describe(connection: ERPConnection) -> dict[str, Any]:

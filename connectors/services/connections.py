@@ -116,8 +116,7 @@ def change(
         changes = _assign(row, {column: value for column, value in wanted.items() if value is not None})
         if credentials_expire_on is not KEEP:
             changes |= _assign(row, {"credentials_expire_on": credentials_expire_on})
-            row.expiry_announced = None
-        columns = [*changes, "expiry_announced"]
+        columns = [*changes]
         if "check_minutes" in changes:
             columns += checks.hasten(row)
         if config is not None:

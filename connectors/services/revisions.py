@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 KEPT: Final = 10
 """So many earlier revisions of a connection are kept, and beyond them the one that a test last succeeded with."""
 
-_SEALED: Final = ["config_encrypted", "secrets_updated_at", "expiries", "expiry_announced", "revision"]
+_SEALED: Final = ["config_encrypted", "secrets_updated_at", "expiries", "revision"]
 
 
 # Keeping

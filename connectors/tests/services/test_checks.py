@@ -145,16 +145,32 @@ class TestExpiries:
 
         assert checks.announce_expiries() == 0
 
-    def test_each_threshold_is_announced_once(self, acme, mock):
-        warnings = []
+    def test_each_threshold_is_announced_once(self, acme, mock, monkeypatch):
+        warnings, last_day = [], timezone.now() + timedelta(days=29, hours=1)
+        set_row(expiries=[{"field": "certificate", "kind": "SSH certificate", "expires_at": last_day.isoformat()}])
         for days in (29, 20, 13, 5, 2, 1, -1, -5):
-            self.ledger(days=days, hours=1)
+            monkeypatch.setattr(timezone, "now", lambda: last_day - timedelta(days=days, hours=1))  # noqa: B023
             with capture_logs() as logs:
                 warnings.append(checks.announce_expiries())
             assert len([line for line in logs if line["event"] == "connection.credential_expires"]) == warnings[-1]
 
         assert warnings == [1, 0, 1, 0, 1, 0, 1, 0]
         assert AuditEvent.objects.of(acme).filter(action="connection.credential_expires").count() == 4
+
+    def test_one_that_has_expired_silences_no_other(self, mock):
+        entries = [
+            {
+                "field": field,
+                "kind": "token",
+                "expires_at": (timezone.now() + timedelta(days=days, hours=1)).isoformat(),
+            }
+            for field, days in (("old", -9), ("next", 13))
+        ]
+        set_row(expiries=entries[:1])
+        assert checks.announce_expiries() == 1
+        set_row(expiries=entries)
+
+        assert [checks.announce_expiries(), checks.announce_expiries()] == [1, 0]
 
     def test_new_credentials_are_announced_anew(self, mock, actor):
         self.ledger(days=1)
