@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import asyncssh
 
 from connectors.registry import registry
-from connectors.tests.security.canaries import Canaries
+from connectors.tests.security.canaries import Canaries, Canary
 from connectors.tests.security.recorders import SshRecorder
 
 Config = dict[str, Any]
@@ -71,12 +72,20 @@ def _with_key(canaries: Canaries, far_end: SshRecorder) -> Config:
 
 
 def _with_everything(canaries: Canaries, far_end: SshRecorder) -> Config:
-    passphrase = canaries.plant("passphrase")
+    passphrase, private_key = _key_and_passphrase()
+    canaries.planted += (passphrase, private_key)
     return far_end.config(
-        password=canaries.plant("password"),
-        private_key=canaries.plant_key("private_key", passphrase=passphrase),
-        passphrase=passphrase,
+        password=canaries.plant("password"), private_key=private_key.value, passphrase=passphrase.value
     )
+
+
+@cache
+def _key_and_passphrase() -> tuple[Canary, Canary]:
+    """Return a passphrase and the key it opens; such a key is slow to make and to open on purpose, so there is one."""
+    canaries = Canaries()
+    canaries.plant_key("private_key", passphrase=canaries.plant("passphrase"))
+    passphrase, private_key = canaries.planted
+    return passphrase, private_key
 
 
 def _dropzone_flips(config: Config, other: SshRecorder) -> Mapping[str, Config]:
@@ -95,8 +104,13 @@ def _dropzone_flips(config: Config, other: SshRecorder) -> Mapping[str, Config]:
     return flips
 
 
+@cache
+def _opened(private_key: str, passphrase: str | None) -> asyncssh.SSHKey:
+    return asyncssh.import_private_key(private_key, passphrase)
+
+
 def _certificate(config: Config) -> str:
-    key = asyncssh.import_private_key(config["private_key"], config.get("passphrase"))
+    key = _opened(config["private_key"], config.get("passphrase"))
     authority = asyncssh.generate_private_key("ssh-ed25519")
     certificate = authority.generate_user_certificate(key.convert_to_public(), "a test", principals=["mallory"])
     return str(certificate.export_certificate().decode().strip())
