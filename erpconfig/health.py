@@ -52,11 +52,18 @@ def readyz(request: HttpRequest) -> HttpResponse:
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
     """Expose the counters to the networks in METRICS_ALLOWED_NETWORKS; to others it does not exist."""
-    address = ipaddress.ip_address(request.META["REMOTE_ADDR"])
-    if not any(address in network for network in settings.METRICS_ALLOWED_NETWORKS):
+    if not _is_allowed(request.META.get("REMOTE_ADDR", "")):
         return problem(request, HTTPStatus.NOT_FOUND, code="NOT_FOUND", detail="There is nothing at this address.")
     text = generate_latest(_counted()) + generate_latest(_stored())
     return HttpResponse(text, content_type=CONTENT_TYPE_LATEST)
+
+
+def _is_allowed(address: str) -> bool:
+    try:
+        caller = ipaddress.ip_address(address)
+    except ValueError:  # whoever comes by a socket of the machine has none
+        return False
+    return any(caller in network for network in settings.METRICS_ALLOWED_NETWORKS)
 
 
 def _counted() -> CollectorRegistry:

@@ -83,7 +83,8 @@ class _TestingView(ApiView):
             if is_later_preferred:
                 headers["Preference-Applied"] = "respond-async"
             return Response(show(test), status=HTTPStatus.ACCEPTED, headers=headers)
-        return Response(test.result) if test.success else problems.failed_test(self.request, test.result)
+        report = shapes.TestReport(**test.result).as_json()  # in this order; that of jsonb is nobody's choice
+        return Response(report) if test.success else problems.failed_test(self.request, report)
 
 
 class ConnectionTestView(_TestingView):

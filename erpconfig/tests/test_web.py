@@ -77,8 +77,9 @@ class TestMetrics:
         assert answer.status_code == 200
         assert b"python_info" in answer.content
 
-    def test_outside_they_do_not_exist(self, client: Client) -> None:
-        answer = client.get("/metrics", REMOTE_ADDR="203.0.113.5", headers={"x-forwarded-for": "127.0.0.1"})
+    @pytest.mark.parametrize("address", ["203.0.113.5", ""])
+    def test_outside_they_do_not_exist(self, client: Client, address: str) -> None:
+        answer = client.get("/metrics", REMOTE_ADDR=address, headers={"x-forwarded-for": "127.0.0.1"})
 
         assert answer.status_code == 404
         assert b"python_info" not in answer.content
