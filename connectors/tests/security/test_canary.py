@@ -12,21 +12,25 @@ import pickle
 
 import pytest
 from django.conf import settings as django_settings
+from django.contrib import admin
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.db import connection as database
+from django.db import transaction
+from django.urls import NoReverseMatch, reverse
 
 from connectors.adapters.mock import MockConnector
 from connectors.config import Secret
 from connectors.exceptions import ConfigurationError
 from connectors.models import ConnectionRevision, ConnectionTest, ERPConnection, ERPExport
 from connectors.registry import registry
-from connectors.services import checks, configurations, connections, delivery, diagnosis, jobs, revisions
+from connectors.services import checks, configurations, connections, delivery, diagnosis, exports, jobs, revisions
 from connectors.services.contexts import make_context
 from connectors.testing import sample_orders
 from connectors.tests.admin.pages import at
 from connectors.tests.security.samples import SAMPLES
 from erpconfig import logging as project_logging
+from tenants.models import AuditEvent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.filterwarnings("ignore:Warning. bcrypt.kdf")]  # a throw-away key
 
@@ -186,6 +190,54 @@ def test_nothing_comes_out_of_the_admin(superuser, acme, actor, planted, ear, se
     assert broken.status_code == 500
     out, err = logs.readouterr()
     ear.hear(out + err, "the log")
+
+
+def admin_addresses(rows):
+    """Yield every address of the admin; what names a row is given one of `rows`, by model."""
+    for pattern in admin.site.get_urls():
+        for page in getattr(pattern, "url_patterns", [pattern]):
+            if page.name is None:
+                continue
+            model = page.name.split("_")[1] if "_" in page.name else ""
+            names = page.pattern.converters or page.pattern.regex.groupindex
+            try:
+                yield reverse(f"admin:{page.name}", args=[rows.get(model, 1)] if "object_id" in names else [])
+            except NoReverseMatch:
+                continue
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize("planted", [SAMPLES[-1]], ids=str, indirect=True)  # it has a secret of each kind
+def test_nothing_comes_out_of_any_page(superuser, acme, actor, planted, ear, settings, debug, capfd):
+    settings.DEBUG = debug
+    superuser.raise_request_exception = False
+    connector_type, config = planted
+    secrets = {name: config[name] for name in registry.get(connector_type).Config.secret_fields() if name in config}
+    connection = connections.create(acme, actor, connector_type=connector_type, config=config)
+    revisions.stage(connection, actor, secrets)
+    tried = diagnosis.start(connection, actor, patch=secrets)
+    export, _ = exports.submit(acme, actor, sample_orders.minimal(), idempotency_key="k")
+    rows = {
+        "erpconnection": connection.pk,
+        "connectiontest": tried.pk,
+        "erpexport": export.pk,
+        "organization": acme.pk,
+        "auditevent": AuditEvent.objects.first().pk,
+    }
+    form = {f"config-{name}": value for name, value in config.items()}
+    addresses = sorted(set(admin_addresses(rows)) - {reverse("admin:logout")})
+    assert at("erpconnection", "promote", connection.pk) in addresses
+    for address in addresses:
+        for accept in ("text/html", "text/event-stream"):
+            ear.answer(superuser.get(address, headers={"Accept": accept}), f"GET {address}")
+        for extra in ({"_try": "yes"}, {"_save_and_test": "yes", "confirmed": "yes", "reason": "because"}):
+            with transaction.atomic():  # what a page does must not be in the way of the next
+                ear.answer(superuser.post(address, form | extra, follow=True), f"POST {address}")
+                transaction.set_rollback(True)
+    out, err = capfd.readouterr()
+    ear.hear(out + err, "the log")
+    assert ear.heard > 6 * len(addresses)
 
 
 def test_nothing_comes_out_of_commands_and_dumps(acme, actor, planted, ear, capfd, tmp_path):
