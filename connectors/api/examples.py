@@ -165,3 +165,5 @@ PENDING_EXPORT: Final[dict[str, Any]] = EXPORT | {
     "sent_at": None,
     "finished_at": None,
 }
+
+STAGED_CREDENTIALS: Final = {"config": {"password": "the-next-one"}}  # nosec B105  # an example

@@ -10,7 +10,7 @@ from django.http import Http404
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from connectors.api import shapes
+from connectors.api import examples, shapes
 from connectors.api.connections import CONNECTION, of_organization, show
 from connectors.api.schema import Answer, describe
 from connectors.api.views import ApiView, ListView, found
@@ -79,7 +79,7 @@ class StagedView(ApiView):
         "stage_credentials",
         "Stage the next credentials",
         request=shapes.StageInput,
-        request_examples={"A new password": {"config": {"password": "the-next-one"}}},
+        request_examples={"A new password": examples.STAGED_CREDENTIALS},
         answers={200: Answer(description="They wait to be tested.", model=shapes.StagedCredentials)},
         problems={409: ("UNREADABLE_CONFIG",)},
     )
