@@ -135,7 +135,7 @@ class StepRecorder:
         for name in names:
             if name not in ran:
                 detail = f"Skipped because {culprit.name} failed." if culprit else "Not needed here."
-                self._record(TestStep(name=name, status=StepStatus.SKIPPED, detail=detail))
+                self.skip(name, detail)
 
     def result(self, *, not_proven: tuple[str, ...] = (), identity: RemoteIdentity | None = None) -> TestResult:
         """Return the report of all steps so far."""

@@ -62,8 +62,8 @@ def _keep(row: ERPConnection, actor: Actor, *, changed: Iterable[str]) -> None:
 def _forget_oldest(row: ERPConnection) -> None:
     numbered = ConnectionRevision.objects.filter(connection=row, number__isnull=False)
     recent = list(numbered.order_by("-number").values_list("pk", flat=True)[:KEPT])
-    proven = numbered.exclude(tested_at=None).order_by("-number").values_list("pk", flat=True)[:1]
-    numbered.exclude(pk__in=[*recent, *proven]).delete()
+    proven = to_revert_to(row)
+    numbered.exclude(pk__in=[*recent, proven.pk] if proven else recent).delete()
 
 
 def note_success(connection: ERPConnection, tested: Mapping[str, Any]) -> None:

@@ -24,19 +24,6 @@ from connectors.testing import sample_orders
 from erpconfig import logging
 
 
-@pytest.fixture(autouse=True)
-def empty_mock():
-    MockConnector.reset()
-
-
-@pytest.fixture
-def connect(acme, actor):
-    def connect(connector_type="MOCK", **config):
-        return connections.create(acme, actor, connector_type=connector_type, config=config)
-
-    return connect
-
-
 @pytest.fixture
 def dropzone(connect, settings, tmp_path):
     settings.DROPZONE_ROOT = str(tmp_path)

@@ -23,19 +23,6 @@ from connectors.testing import sample_orders
 CUT_OFF = {"fail_with": "TemporaryError", "fail_code": "CONNECTION_TIMEOUT", "fail_times": 1000}
 
 
-@pytest.fixture(autouse=True)
-def empty_mock():
-    MockConnector.reset()
-
-
-@pytest.fixture
-def connect(acme, actor):
-    def connect(connector_type="MOCK", **config):
-        return connections.create(acme, actor, connector_type=connector_type, config=config)
-
-    return connect
-
-
 @pytest.fixture
 def submit(acme, actor):
     def submit(order_id="SO-1"):
