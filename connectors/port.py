@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from connectors.codes import Code, describe
 from connectors.config import ConnectorConfig
-from connectors.exceptions import AuthenticationFailed, ConnectorError, UnsupportedFeature
+from connectors.exceptions import (
+    AuthenticationFailed,
+    ConnectorError,
+    OutcomeUnknown,
+    TemporaryError,
+    UnsupportedFeature,
+)
 from connectors.network import Dialer
 from connectors.order import Order
 from connectors.results import (
@@ -33,6 +40,14 @@ from connectors.results import (
 )
 
 ConfigT = TypeVar("ConfigT", bound=ConnectorConfig)
+
+
+class Guarantee(StrEnum):
+    """What keeps an order from arriving twice when nobody knows how an attempt ended."""
+
+    HARD = "hard"  #: the far end itself refuses the second one: create-once rename, external id, idempotency key
+    LOOKUP = "lookup"  #: we find out whether it arrived before anything is sent again
+    AT_MOST_ONCE = "at_most_once"  #: neither: it is never sent again by itself, a person decides
 
 
 class Clock(Protocol):
@@ -223,16 +238,66 @@ class ExportContext(Context):
     """The same for every attempt of the export."""
     document: Document | None = None
     """The frozen document: every attempt sends these bytes under this name. None before it is rendered."""
+    doubt: Code | None = None
+    """Why nobody knows whether an earlier attempt arrived: OUTCOME_UNKNOWN when the far end's last answer is missing,
+    WORKER_LOST when nobody can tell how far the attempt came. None: nothing has arrived."""
 
 
-class ExportSession(Protocol):
-    """One login at the far end that takes many exports.
+@dataclass(frozen=True, kw_only=True)
+class Delivery:
+    """How one of several exports ended: with a result, with an error, or with neither.
+
+    With neither, nothing of it has arrived and nothing was wrong with it: one before it failed, and an order does not
+    overtake another.
+    """
+
+    context: ExportContext
+    result: ExportResult | None = None
+    error: ConnectorError | None = None
+
+
+class ExportSession(ABC):
+    """One login at the far end that takes many exports. Not to be shared between threads.
 
     Where the far end says who it is, `open_session` calls `context.recognise` before it returns.
     """
 
+    @abstractmethod
     def export(self, order: Order, context: ExportContext) -> ExportResult:
         """Deliver one order; see `ERPConnectorPort.export`."""
+
+    def export_many(self, exports: Iterable[tuple[Order, ExportContext]], *, window: int) -> Iterator[Delivery]:
+        """Deliver orders in their sequence, with several under way where the far end allows.
+
+        Where nobody overrides it, one after the other.
+
+        Args:
+            exports: taken one by one, each when there is room for it; taking the next one may last.
+            window: how many may be under way at once; 1 for partners that insist.
+
+        Returns:
+            Each export as soon as its end is known. What the far end is shown keeps the sequence: once an export has
+            failed with a TemporaryError, OutcomeUnknown or AuthenticationFailed no other is taken, and those behind it
+            that the far end was not yet asked to accept are cleared away and end with neither result nor error.
+        """
+        for order, context in exports:
+            try:
+                yield Delivery(context=context, result=self.export(order, context))
+            except ConnectorError as error:
+                yield Delivery(context=context, error=error)
+                if isinstance(error, TemporaryError | OutcomeUnknown | AuthenticationFailed):
+                    return
+
+    def find(self, order: Order, context: ExportContext) -> ExportResult | None:
+        """Look an export up; see `ERPConnectorPort.find_export`."""
+        raise UnsupportedFeature(feature="a look-up")
+
+    def check(self) -> None:  # noqa: B027  # nothing to find out where nothing lies idle
+        """Find out, in one exchange at most, whether a session that lay idle still works.
+
+        Raises:
+            ConnectorError: it does not; nothing was sent.
+        """
 
 
 class ERPConnectorPort(ABC, Generic[ConfigT]):
@@ -246,6 +311,9 @@ class ERPConnectorPort(ABC, Generic[ConfigT]):
     title: ClassVar[str]
     summary: ClassVar[str] = ""
     Config: ClassVar[type[ConnectorConfig]]
+
+    guarantee: ClassVar[Guarantee] = Guarantee.AT_MOST_ONCE
+    """The strongest promise against a second delivery that this far end allows."""
 
     supports_render: ClassVar[bool] = False
     """Can it show the exact bytes without sending them?"""

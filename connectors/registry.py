@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from connectors.config import ConnectorConfig
 from connectors.exceptions import UnknownConnector
-from connectors.port import OPTIONAL_VERBS, ERPConnectorPort
+from connectors.port import OPTIONAL_VERBS, ERPConnectorPort, Guarantee
 
 ENTRY_POINT_GROUP: Final = "erp_connectors"
 
@@ -96,6 +96,8 @@ def _check_shape(connector_class: type[ERPConnectorPort[Any]]) -> None:
         implemented = getattr(connector_class, verb) is not getattr(ERPConnectorPort, verb)
         if implemented is not bool(getattr(connector_class, flag)):
             raise ValueError(f"{connector_class.__qualname__}.{flag} does not agree with its {verb}()")
+    if connector_class.guarantee is Guarantee.LOOKUP and not connector_class.supports_find_export:
+        raise ValueError(f"{connector_class.__qualname__} guarantees a look-up but has no find_export()")
 
 
 registry: Final = ConnectorRegistry()

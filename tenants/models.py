@@ -60,6 +60,25 @@ class Organization(models.Model):
         help_text="As 10.20.0.0/16, separated by commas: its connections go nowhere else. Empty: wherever the "
         "installation allows. Never more than that.",
     )
+    document_retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="days that documents are kept",
+        help_text="After an export is finished. Empty: for ever.",
+    )
+    export_retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        verbose_name="days that exports are kept",
+        help_text="After an export is finished, with its attempts and document. Empty: for ever.",
+    )
+    digest_email = models.EmailField(
+        blank=True,
+        default="",
+        db_default="",
+        verbose_name="address for the daily digest",
+        help_text="Is told once a day what needs a person. Empty: nobody.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

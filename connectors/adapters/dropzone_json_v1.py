@@ -14,7 +14,7 @@ from connectors.adapters.dropzone_store import export_drop, open_store
 from connectors.exceptions import DocumentError, TemporaryError
 from connectors.formats import orderflow_json_v1
 from connectors.order import Order
-from connectors.port import Context, ERPConnectorPort, ExportContext
+from connectors.port import Context, ERPConnectorPort, ExportContext, ExportSession, Guarantee
 from connectors.results import (
     Acknowledgement,
     Document,
@@ -41,6 +41,7 @@ class DropzoneJsonV1Connector(ERPConnectorPort[DropzoneConfig]):
     )
     Config = DropzoneConfig
 
+    guarantee: ClassVar[Guarantee] = Guarantee.HARD
     supports_render: ClassVar[bool] = True
     supports_find_export: ClassVar[bool] = True
     supports_acknowledgements: ClassVar[bool] = True
@@ -87,7 +88,7 @@ class DropzoneJsonV1Connector(ERPConnectorPort[DropzoneConfig]):
             yield DropzoneSession(self, config, store)
 
 
-class DropzoneSession:
+class DropzoneSession(ExportSession):
     """One login that delivers many orders, one after the other."""
 
     def __init__(self, connector: DropzoneJsonV1Connector, config: DropzoneConfig, store: FileStore) -> None:

@@ -19,7 +19,7 @@ from connectors.config import INERT, ConnectorConfig, Secret
 from connectors.exceptions import ConnectorError, Fault, OutcomeUnknown, RateLimited
 from connectors.formats import orderflow_json_v1
 from connectors.order import Order
-from connectors.port import Context, ERPConnectorPort, ExportContext
+from connectors.port import Context, ERPConnectorPort, ExportContext, ExportSession, Guarantee
 from connectors.results import (
     Acknowledgement,
     AckStatus,
@@ -161,6 +161,7 @@ class MockConnector(ERPConnectorPort[MockConfig]):
     summary: ClassVar[str] = "Pretends to be an ERP: accepts, delays, fails and answers as configured. Sends nothing."
     Config = MockConfig
 
+    guarantee: ClassVar[Guarantee] = Guarantee.HARD
     supports_render: ClassVar[bool] = True
     supports_find_export: ClassVar[bool] = True
     supports_acknowledgements: ClassVar[bool] = True
@@ -249,7 +250,7 @@ class MockConnector(ERPConnectorPort[MockConfig]):
 
 
 @dataclass(frozen=True)
-class MockSession:
+class MockSession(ExportSession):
     """One pretended login."""
 
     connector: MockConnector
@@ -258,6 +259,10 @@ class MockSession:
     def export(self, order: Order, context: ExportContext) -> ExportResult:
         """Deliver one order; see `ERPConnectorPort.export`."""
         return self.connector.export(order, self.config, context)
+
+    def find(self, order: Order, context: ExportContext) -> ExportResult | None:
+        """Look an export up; see `ERPConnectorPort.find_export`."""
+        return self.connector.find_export(order, self.config, context)
 
 
 def _pause(config: MockConfig) -> None:

@@ -1,13 +1,17 @@
 """What is stored. Models hold state; the verbs are in `connectors.services`."""
 
+from connectors.models.acknowledgement import AcknowledgementRecord, AckOutcome
 from connectors.models.connection import ConnectionStatus, ERPConnection, Health
 from connectors.models.diagnosis import ConnectionTest, TestState, TestSubject
 from connectors.models.export import ERPExport, ExportAttempt, ExportStatus, Outcome
 from connectors.models.installation import Installation
 from connectors.models.key import EncryptionKey, KeyState
 from connectors.models.revision import ConnectionRevision
+from connectors.models.webhook import Webhook, WebhookDelivery, WebhookState
 
 __all__ = [
+    "AckOutcome",
+    "AcknowledgementRecord",
     "ConnectionRevision",
     "ConnectionStatus",
     "ConnectionTest",
@@ -22,4 +26,7 @@ __all__ = [
     "Outcome",
     "TestState",
     "TestSubject",
+    "Webhook",
+    "WebhookDelivery",
+    "WebhookState",
 ]

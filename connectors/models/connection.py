@@ -84,6 +84,20 @@ class ERPConnection(models.Model):
     expiries_announced = models.JSONField(default=dict, db_default={})
     """Of which expiry was warned how many days before, each by its field and its time."""
     acks_polled_at = models.DateTimeField(null=True)
+    ack_expected_within = models.PositiveIntegerField(null=True)
+    """Minutes after which a sent order without an answer is overdue; null: no answer is expected."""
+    paused_at = models.DateTimeField(null=True)
+    """Since when a person has kept orders from leaving; null: they leave."""
+    pause_reason = models.CharField(max_length=200, default="", db_default="", blank=True)
+    window = models.PositiveSmallIntegerField(default=16, db_default=16)
+    """How many orders may be under way at once; 1 for partners that insist."""
+    max_per_minute = models.PositiveIntegerField(null=True)
+    """How many orders may leave in a minute; null: as many as the far end takes."""
+    maintenance_windows = models.JSONField(default=list, db_default=[])
+    """When nothing is sent (`connectors.maintenance` says how it is written)."""
+    approval_limits = models.JSONField(default=dict, db_default={})
+    """Currency to amount, as text: an order above its currency's amount, or in another currency, waits for a person.
+    Empty: none waits."""
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
 

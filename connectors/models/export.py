@@ -95,6 +95,11 @@ class ERPExport(models.Model):
     outcome_unknown = models.BooleanField(default=False)
     """An earlier attempt may have arrived: look it up before anything is sent."""
 
+    held = models.BooleanField(default=False, db_default=False)
+    """It waits for a person's approval."""
+    reason = models.CharField(max_length=200, default="", db_default="", blank=True)
+    """Why a person sent the order once more, when it had been delivered."""
+
     filename = models.CharField(max_length=255, blank=True)
     document_name = models.CharField(max_length=255, blank=True)
     """Where the rendered bytes lie in the document storage."""
