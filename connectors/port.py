@@ -299,6 +299,9 @@ class ExportSession(ABC):
             ConnectorError: it does not; nothing was sent.
         """
 
+    def cut(self) -> None:  # noqa: B027  # where nothing lasts long there is nothing to break off
+        """Break off, called by another thread: whatever is under way ends with an error at once."""
+
 
 class ERPConnectorPort(ABC, Generic[ConfigT]):
     """One ERP. Stateless: one instance serves every organisation.

@@ -52,6 +52,11 @@ class Migration(migrations.Migration):
             field=models.PositiveSmallIntegerField(db_default=16, default=16),
         ),
         migrations.AddField(
+            model_name='erpconnection',
+            name='taken_lately',
+            field=models.JSONField(db_default=[], default=list),
+        ),
+        migrations.AddField(
             model_name='erpexport',
             name='held',
             field=models.BooleanField(db_default=False, default=False),

@@ -93,6 +93,8 @@ class ERPConnection(models.Model):
     """How many orders may be under way at once; 1 for partners that insist."""
     max_per_minute = models.PositiveIntegerField(null=True)
     """How many orders may leave in a minute; null: as many as the far end takes."""
+    taken_lately = models.JSONField(default=list, db_default=[])
+    """Of the last minute: when orders were taken (seconds since 1970) and how many. Kept only where there is a limit."""
     maintenance_windows = models.JSONField(default=list, db_default=[])
     """When nothing is sent (`connectors.maintenance` says how it is written)."""
     approval_limits = models.JSONField(default=dict, db_default={})
