@@ -60,6 +60,22 @@ class EncryptedConfigField(models.BinaryField):
 
     description = "Encrypted configuration"
 
+    def __init__(self, *args: Any, purpose: str = envelope.PURPOSE, **kwargs: Any) -> None:
+        """Take what any BinaryField takes.
+
+        Args:
+            args: of the field.
+            purpose: what kind of row it configures; an envelope of one kind does not open as one of another.
+            kwargs: of the field.
+        """
+        self.purpose = purpose
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        """Return what migrations write down."""
+        name, path, args, kwargs = super().deconstruct()
+        return name, path, args, kwargs | ({"purpose": self.purpose} if self.purpose != envelope.PURPOSE else {})
+
     @classmethod
     def of(cls, row: models.Model, name: str = "config_encrypted") -> EncryptedConfigField:
         """Return the encrypted field of a row's model."""
@@ -71,7 +87,7 @@ class EncryptedConfigField(models.BinaryField):
         Raises:
             ConfigurationError: JSON cannot hold this configuration exactly, or the keys are not configured.
         """
-        return key_ring().seal(config, org_id=row.org_id, record_id=row.pk)
+        return key_ring().seal(config, org_id=row.org_id, record_id=row.pk, purpose=self.purpose)
 
     def open(self, row: Row) -> dict[str, Any]:
         """Return the configuration of `row`.
@@ -79,7 +95,7 @@ class EncryptedConfigField(models.BinaryField):
         Raises:
             EncryptionError: it cannot be read; the subclass says why.
         """
-        return key_ring().open(getattr(row, self.attname), org_id=row.org_id, record_id=row.pk)
+        return key_ring().open(getattr(row, self.attname), org_id=row.org_id, record_id=row.pk, purpose=self.purpose)
 
     def to_python(self, value: Any) -> Any:
         """Return the envelope that `value_to_string` wrote as base64, as `loaddata` asks for it."""

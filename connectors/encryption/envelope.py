@@ -1,4 +1,4 @@
-"""The envelope of a connection's configuration: the one place that knows its bytes.
+"""The envelope of a stored configuration: the one place that knows its bytes.
 
     "ERPC" | format 0x01 | key id (32) | IV (12) | ciphertext | tag (16)
     └────────── header (37) ─────────┘
@@ -37,7 +37,8 @@ PREFIX: Final = MAGIC + FORMAT
 HEADER_SIZE: Final = len(PREFIX) + KEY_ID_SIZE
 OVERHEAD: Final = HEADER_SIZE + IV_SIZE + TAG_SIZE
 
-PURPOSE: Final = b"connection.config\0"
+PURPOSE: Final = "connection.config"
+"""Of the rows that configure a connection; others have one of their own."""
 
 _BODY: Final = HEADER_SIZE + IV_SIZE
 
@@ -58,7 +59,15 @@ def key_id_of(blob: bytes) -> bytes:
     return blob[len(PREFIX) : HEADER_SIZE]
 
 
-def seal(config: dict[str, Any], *, cipher: AESGCM, key_id: bytes, org_id: UUID, record_id: UUID) -> bytes:
+def seal(
+    config: dict[str, Any],
+    *,
+    cipher: AESGCM,
+    key_id: bytes,
+    org_id: UUID,
+    record_id: UUID,
+    purpose: str = PURPOSE,
+) -> bytes:
     """Return the envelope of `config` for one row, under a fresh random IV.
 
     Args:
@@ -67,6 +76,7 @@ def seal(config: dict[str, Any], *, cipher: AESGCM, key_id: bytes, org_id: UUID,
         key_id: 32 bytes that name the master key of that data key.
         org_id: the organisation of the row.
         record_id: the primary key of the row.
+        purpose: what kind of row it is.
 
     Raises:
         ConfigurationError: JSON cannot hold this configuration exactly.
@@ -77,10 +87,10 @@ def seal(config: dict[str, Any], *, cipher: AESGCM, key_id: bytes, org_id: UUID,
         del config, plaintext
         raise ConfigurationError("The configuration is not a plain JSON object, so it cannot be stored.")
     iv = os.urandom(IV_SIZE)
-    return header + iv + cipher.encrypt(iv, plaintext, header + PURPOSE + org_id.bytes + record_id.bytes)
+    return header + iv + cipher.encrypt(iv, plaintext, _associated_data(header, purpose, org_id, record_id))
 
 
-def open(blob: bytes, *, cipher: AESGCM, org_id: UUID, record_id: UUID) -> dict[str, Any]:
+def open(blob: bytes, *, cipher: AESGCM, org_id: UUID, record_id: UUID, purpose: str = PURPOSE) -> dict[str, Any]:
     """Return the configuration in `blob`, provided it was sealed for exactly this row.
 
     Args:
@@ -88,12 +98,13 @@ def open(blob: bytes, *, cipher: AESGCM, org_id: UUID, record_id: UUID) -> dict[
         cipher: AES-256-GCM under the data key of the organisation, from the master key that the envelope names.
         org_id: the organisation of the row.
         record_id: the primary key of the row.
+        purpose: what kind of row it is.
 
     Raises:
         Tampered: altered, sealed for another row, or sealed under another key.
         Malformed: it opens, but holds no JSON object.
     """
-    associated_data = blob[:HEADER_SIZE] + PURPOSE + org_id.bytes + record_id.bytes
+    associated_data = _associated_data(blob[:HEADER_SIZE], purpose, org_id, record_id)
     try:
         plaintext = cipher.decrypt(blob[HEADER_SIZE:_BODY], blob[_BODY:], associated_data)
     except InvalidTag:
@@ -103,6 +114,10 @@ def open(blob: bytes, *, cipher: AESGCM, org_id: UUID, record_id: UUID) -> dict[
         del plaintext
         raise Malformed("The envelope is genuine, but it does not hold a JSON object.")
     return config
+
+
+def _associated_data(header: bytes, purpose: str, org_id: UUID, record_id: UUID) -> bytes:
+    return header + purpose.encode("ascii") + b"\0" + org_id.bytes + record_id.bytes
 
 
 def _to_json(config: dict[str, Any]) -> bytes | None:

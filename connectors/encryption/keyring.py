@@ -59,7 +59,7 @@ class KeyRing:
         """The public ids of all keys, the active one first."""
         return tuple(self._masters)
 
-    def seal(self, config: dict[str, Any], *, org_id: UUID, record_id: UUID) -> bytes:
+    def seal(self, config: dict[str, Any], *, org_id: UUID, record_id: UUID, purpose: str = envelope.PURPOSE) -> bytes:
         """Return `config` as an envelope for one row, sealed with the active key.
 
         Raises:
@@ -67,9 +67,9 @@ class KeyRing:
         """
         key_id = self.active_key_id
         cipher = self._cipher(key_id, org_id.bytes)
-        return envelope.seal(config, cipher=cipher, key_id=key_id, org_id=org_id, record_id=record_id)
+        return envelope.seal(config, cipher=cipher, key_id=key_id, org_id=org_id, record_id=record_id, purpose=purpose)
 
-    def open(self, blob: bytes, *, org_id: UUID, record_id: UUID) -> dict[str, Any]:
+    def open(self, blob: bytes, *, org_id: UUID, record_id: UUID, purpose: str = envelope.PURPOSE) -> dict[str, Any]:
         """Return the configuration that was sealed for exactly this row.
 
         Raises:
@@ -79,7 +79,7 @@ class KeyRing:
             Tampered: altered, or moved from another row.
         """
         cipher = self._cipher(envelope.key_id_of(blob), org_id.bytes)
-        return envelope.open(blob, cipher=cipher, org_id=org_id, record_id=record_id)
+        return envelope.open(blob, cipher=cipher, org_id=org_id, record_id=record_id, purpose=purpose)
 
     def needs_rotation(self, blob: bytes) -> bool:
         """Was this envelope sealed with another key than the active one?

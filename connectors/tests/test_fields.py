@@ -67,6 +67,17 @@ class TestSealAndOpen:
         with pytest.raises(Malformed):
             the_field().open(Row())
 
+    def test_an_envelope_of_one_kind_of_row_does_not_open_as_another(self) -> None:
+        row = sealed_row()
+        with pytest.raises(Tampered):
+            the_field(purpose="webhook.config").open(row)
+
+        row.config_encrypted = the_field(purpose="webhook.config").seal(row, CONFIG)
+
+        assert the_field(purpose="webhook.config").open(row) == CONFIG
+        with pytest.raises(Tampered):
+            the_field().open(row)
+
 
 class TestKeyRingOfTheSettings:
     def test_it_follows_the_settings(self) -> None:
