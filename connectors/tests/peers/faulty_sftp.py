@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import asyncssh
 
@@ -23,16 +24,31 @@ CHANGES = frozenset(
 """The steps that change something, as they are counted; open is counted for reading too."""
 
 
+Refusal = Literal["failure", "busy", "permission", "no_space"]
+_REFUSALS: dict[str, asyncssh.SFTPError] = {
+    "failure": asyncssh.SFTPFailure("scripted"),
+    "busy": asyncssh.SFTPFailure("Device or resource busy"),
+    "permission": asyncssh.SFTPPermissionDenied("Permission denied"),
+    "no_space": asyncssh.SFTPFailure("No space left on device"),
+}
+
+
 @dataclass(kw_only=True)
 class Faults:
-    """What goes wrong; steps are open, write, close, stat, rename and remove."""
+    """What goes wrong; steps are open, write, fsync, close, stat, rename and remove."""
 
     cut_before: str = ""
     cut_after: str = ""
     """The step has taken effect, its answer is lost."""
+    stall_before: str = ""
+    """From this step on nothing is done and nothing is answered, while the link stays up."""
+    stall_after: str = ""
+    """The step has taken effect, and from then on nothing is answered."""
     fail: str = ""
     fail_after: str = ""
     """The step has taken effect, and is answered with a failure."""
+    refusal: Refusal = "failure"
+    """With what `fail` is answered; where there is no space, the server also says that none is free."""
     lose_writes_over: int | None = None
     """Bytes beyond this are answered with success and dropped."""
     full_after: int | None = None
@@ -41,6 +57,37 @@ class Faults:
     """The partner takes the file away at the end of this step: close or rename."""
     overwriting_rename: bool = False
     times: int = 1_000_000
+    skip: int = 0
+    """So many of those steps go well first."""
+
+    def strike(self, step: str, *, before: bool) -> str:
+        """Return which fault this step meets before or after it took effect, if any, and count it."""
+        fault = next((name for name in (_BEFORE if before else _AFTER) if getattr(self, name) == step), "")
+        if not fault or self.times <= 0:
+            return ""
+        if self.skip > 0:
+            self.skip -= 1
+            return ""
+        self.times -= 1
+        return fault
+
+
+_BEFORE = ("cut_before", "stall_before", "fail")
+_AFTER = ("cut_after", "stall_after", "fail_after")
+
+
+@dataclass
+class Step:
+    """One request that changes or asks for something, as the server met it."""
+
+    at: float
+    """Seconds of `time.monotonic()`."""
+    session: int
+    name: str
+    file: str
+    """The name of the file; after a rename the new one."""
+    done: bool = False
+    """Whether it took effect, whatever the client was told."""
 
 
 @dataclass
@@ -50,6 +97,8 @@ class FaultySftp:
     root: Path
     faults: Faults = field(default_factory=Faults)
     steps: Counter[str] = field(default_factory=Counter)
+    log: list[Step] = field(default_factory=list)
+    """Every step in the sequence of their arrival."""
     port: int = 0
     host_key: str = ""
 
@@ -83,6 +132,10 @@ class FaultySftp:
             "ack_path": "/ack",
             "timeout_s": 5,
         } | changes
+
+    def done(self, step: str) -> list[str]:
+        """Return the files of the steps of this name that took effect, in their sequence."""
+        return [entry.file for entry in tuple(self.log) if entry.name == step and entry.done]
 
     def _in_loop(self, coroutine: Any) -> Future[None]:
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
@@ -127,6 +180,7 @@ class _Sftp(asyncssh.SFTPServer):
     def __init__(self, channel: Any, server: FaultySftp) -> None:
         super().__init__(channel, chroot=os.fsencode(server.root))
         self._channel, self._server = channel, server
+        self._is_cut = self._is_stalled = False
 
     def open(self, path: bytes, pflags: int, attrs: Any) -> Any:
         def open_file() -> Any:
@@ -134,17 +188,19 @@ class _Sftp(asyncssh.SFTPServer):
             self._server._files.append(file)
             return file
 
-        return self._step("open", open_file)
+        return self._step("open", path, open_file)
 
     def write(self, file_obj: Any, offset: int, data: bytes) -> Any:
         faults = self._server.faults
         if faults.full_after is not None and offset + len(data) > faults.full_after:
             super().write(file_obj, offset, data[: max(0, faults.full_after - offset)])
-            raise asyncssh.SFTPFailure("No space left on device")
+            raise _REFUSALS["no_space"]
         if faults.lose_writes_over is not None:
-            kept = data[: max(0, faults.lose_writes_over - offset)]
-            return self._step("write", lambda: super(_Sftp, self).write(file_obj, offset, kept))
-        return self._step("write", lambda: super(_Sftp, self).write(file_obj, offset, data))
+            data = data[: max(0, faults.lose_writes_over - offset)]
+        return self._step("write", file_obj.name, lambda: super(_Sftp, self).write(file_obj, offset, data))
+
+    def fsync(self, file_obj: Any) -> Any:
+        return self._step("fsync", file_obj.name, file_obj.flush)
 
     def close(self, file_obj: Any) -> Any:
         def close() -> None:
@@ -152,13 +208,19 @@ class _Sftp(asyncssh.SFTPServer):
             if self._server.faults.take_on == "close":
                 self._take(Path(os.fsdecode(file_obj.name)))
 
-        return self._step("close", close)
+        return self._step("close", file_obj.name, close)
 
     def lstat(self, path: bytes) -> Any:
-        return self._step("stat", lambda: super(_Sftp, self).lstat(path))
+        return self._step("stat", path, lambda: super(_Sftp, self).lstat(path))
+
+    def statvfs(self, path: bytes) -> Any:
+        found = list(super().statvfs(path))
+        if self._server.faults.refusal == "no_space":
+            found[3] = found[4] = 0  # free blocks, those for everybody included
+        return os.statvfs_result(found)
 
     def remove(self, path: bytes) -> Any:
-        return self._step("remove", lambda: super(_Sftp, self).remove(path))
+        return self._step("remove", path, lambda: super(_Sftp, self).remove(path))
 
     def rename(self, oldpath: bytes, newpath: bytes) -> Any:
         def rename() -> None:
@@ -169,35 +231,44 @@ class _Sftp(asyncssh.SFTPServer):
             if self._server.faults.take_on == "rename":
                 self._take(target)
 
-        return self._step("rename", rename)
+        return self._step("rename", newpath, rename)
 
     def _take(self, path: Path) -> None:
         path.replace(self._server.root / "taken" / path.name)
 
-    def _step(self, name: str, act: Callable[[], Any]) -> Any:
-        faults = self._server.faults
+    def _step(self, name: str, path: bytes, act: Callable[[], Any]) -> Any:
+        """Do what was asked, or what the faults make of it; a future that never ends keeps the session waiting."""
+        if self._is_cut or self._is_stalled:  # what was under way behind the fault
+            return self._silence()
+        step = Step(time.monotonic(), id(self), name, os.fsdecode(path).rpartition("/")[2])
         self._server.steps[name] += 1
-        armed = faults.times > 0
-        if armed and name in (faults.cut_before, faults.fail):
-            faults.times -= 1
-            if name == faults.cut_before:
-                self._cut()
-            raise asyncssh.SFTPFailure("scripted")
+        self._server.log.append(step)
+        faults = self._server.faults
+        if fault := faults.strike(name, before=True):
+            if fault == "fail":
+                raise _REFUSALS[faults.refusal]
+            return self._fall_silent(cut=fault == "cut_before")
         result = act()
-        if armed and name in (faults.cut_after, faults.fail_after):
-            faults.times -= 1
-            if name == faults.cut_after:
-                self._cut()
-            raise asyncssh.SFTPFailure("scripted")
+        step.done = True
+        if fault := faults.strike(name, before=False):
+            if fault == "fail_after":
+                raise _REFUSALS["failure"]
+            return self._fall_silent(cut=fault == "cut_after")
         return result
 
-    def _cut(self) -> None:
-        self._channel.get_connection()._transport.abort()
+    def _fall_silent(self, *, cut: bool) -> Any:
+        self._is_cut, self._is_stalled = cut, not cut
+        if cut:
+            self._channel.get_connection()._transport.abort()
+        return self._silence()
+
+    def _silence(self) -> Any:
+        return asyncio.get_running_loop().create_future()
 
 
 def _counted(name: str) -> Callable[..., Any]:
     def method(self: _Sftp, *arguments: Any) -> Any:
-        return self._step(name, lambda: getattr(super(_Sftp, self), name)(*arguments))
+        return self._step(name, arguments[0], lambda: getattr(super(_Sftp, self), name)(*arguments))
 
     return method
 
