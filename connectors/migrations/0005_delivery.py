@@ -2,10 +2,35 @@
 
 import connectors.fields
 import django.contrib.postgres.fields
+import django.contrib.postgres.indexes
 import django.db.models.deletion
 import django.utils.timezone
 import uuid
 from django.db import migrations, models
+
+# An attempt may be deleted where somebody says that he purges, and its export is finished for longer than the
+# organisation keeps exports. Whatever else touches an attempt is refused.
+ALLOW_PURGE = """
+CREATE FUNCTION refuse_change_of_attempt() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'DELETE' AND current_setting('erp.purge', true) = 'on' AND EXISTS (
+        SELECT FROM erp_export JOIN organization ON organization.id = erp_export.org_id
+        WHERE erp_export.id = OLD.export_id AND erp_export.status NOT IN ('PENDING', 'SENDING')
+        AND coalesce(erp_export.finished_at, erp_export.sent_at)
+            < now() - make_interval(days => organization.export_retention_days)
+    ) THEN
+        RETURN OLD;
+    END IF;
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE OR REPLACE TRIGGER erp_export_attempt_append_only BEFORE UPDATE OR DELETE ON erp_export_attempt
+    FOR EACH ROW EXECUTE FUNCTION refuse_change_of_attempt();
+"""
+FORBID_PURGE = """
+CREATE OR REPLACE TRIGGER erp_export_attempt_append_only BEFORE UPDATE OR DELETE ON erp_export_attempt
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+DROP FUNCTION refuse_change_of_attempt();
+"""
 
 
 class Migration(migrations.Migration):
@@ -66,6 +91,24 @@ class Migration(migrations.Migration):
             name='reason',
             field=models.CharField(blank=True, db_default='', default='', max_length=200),
         ),
+        migrations.AddField(
+            model_name='erpexport',
+            name='document_purged_at',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(condition=models.Q(('document_purged_at', None), ('finished_at__isnull', False)), fields=['org', 'finished_at'], name='erp_export_finished'),
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=django.contrib.postgres.indexes.HashIndex(condition=models.Q(('document_name', ''), _negated=True), fields=['document_name'], name='erp_export_by_document'),
+        ),
+        migrations.AddIndex(
+            model_name='exportattempt',
+            index=models.Index(fields=['finished_at', 'outcome'], name='erp_export_attempt_by_time'),
+        ),
+        migrations.RunSQL(ALLOW_PURGE, FORBID_PURGE),
         migrations.CreateModel(
             name='Webhook',
             fields=[

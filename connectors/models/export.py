@@ -15,6 +15,7 @@ from __future__ import annotations
 import uuid
 from typing import Self
 
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from django.utils import timezone
 
@@ -106,6 +107,8 @@ class ERPExport(models.Model):
     document_sha256 = models.CharField(max_length=64, blank=True)
     document_size = models.PositiveIntegerField(null=True)
     document_media_type = models.CharField(max_length=100, blank=True)
+    document_purged_at = models.DateTimeField(null=True)
+    """When the bytes were removed, because the organisation keeps documents no longer."""
 
     receipt = models.JSONField(null=True)
     erp_order_id = models.CharField(max_length=128, blank=True)
@@ -151,6 +154,12 @@ class ERPExport(models.Model):
             ),
             models.Index(fields=("leased_until",), condition=models.Q(status="SENDING"), name="erp_export_leased"),
             models.Index(fields=("org", "filename"), name="erp_export_by_filename"),
+            models.Index(
+                fields=("org", "finished_at"),
+                condition=models.Q(document_purged_at=None, finished_at__isnull=False),
+                name="erp_export_finished",
+            ),
+            HashIndex(fields=("document_name",), condition=~models.Q(document_name=""), name="erp_export_by_document"),
         )
 
     def __str__(self) -> str:
@@ -176,7 +185,10 @@ class Outcome(models.TextChoices):
 
 
 class ExportAttempt(models.Model):
-    """One try to deliver an export. Written once, when the try is over; a trigger refuses to change it."""
+    """One try to deliver an export. Written once, when the try is over; a trigger refuses to change it.
+
+    It goes with its export, when the organisation keeps that no longer; the trigger looks whether the time is over.
+    """
 
     id = models.BigAutoField(primary_key=True)
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
@@ -196,7 +208,10 @@ class ExportAttempt(models.Model):
         db_table = "erp_export_attempt"
         verbose_name = "attempt"
         ordering = ("id",)
-        indexes = (models.Index(fields=("export", "id"), name="erp_export_attempt_by_export"),)
+        indexes = (
+            models.Index(fields=("export", "id"), name="erp_export_attempt_by_export"),
+            models.Index(fields=("finished_at", "outcome"), name="erp_export_attempt_by_time"),
+        )
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.get_outcome_display()}"
