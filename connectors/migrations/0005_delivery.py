@@ -8,6 +8,82 @@ import django.utils.timezone
 import uuid
 from django.db import migrations, models
 
+
+# A message says what became of an export, not what was ordered. The names of the events are those of WebhookEvent.
+TELL_WEBHOOKS = """
+ALTER TABLE erp_webhook_delivery ADD CONSTRAINT erp_webhook_delivery_same_org
+    FOREIGN KEY (org_id, webhook_id) REFERENCES erp_webhook (org_id, id) ON DELETE CASCADE
+    DEFERRABLE INITIALLY IMMEDIATE;
+ALTER TABLE erp_webhook_delivery ADD CONSTRAINT erp_webhook_delivery_export_same_org
+    FOREIGN KEY (org_id, export_id) REFERENCES erp_export (org_id, id) ON DELETE CASCADE
+    DEFERRABLE INITIALLY IMMEDIATE;
+
+CREATE FUNCTION tell_webhooks() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    happened text[];
+BEGIN
+    IF NOT EXISTS (SELECT FROM erp_webhook WHERE org_id = NEW.org_id AND enabled) THEN
+        RETURN NULL;
+    END IF;
+    IF TG_OP = 'INSERT' THEN
+        happened := ARRAY['export.accepted'];
+    ELSIF NEW.status <> OLD.status THEN
+        happened := ARRAY[CASE NEW.status
+            WHEN 'SENT' THEN 'export.sent'
+            WHEN 'ACKED' THEN 'export.acknowledged'
+            WHEN 'REJECTED' THEN 'export.rejected'
+            WHEN 'FAILED' THEN 'export.failed'
+            WHEN 'UNCONFIRMED' THEN 'export.unconfirmed'
+            WHEN 'CANCELLED' THEN 'export.cancelled'
+        END];
+    END IF;
+    IF NEW.held AND (TG_OP = 'INSERT' OR NOT OLD.held) THEN
+        happened := array_append(happened, 'export.held');
+    END IF;
+    INSERT INTO erp_webhook_delivery
+        (id, org_id, webhook_id, export_id, event, occurred_at, body, state, attempts, answers)
+    SELECT gen_random_uuid(), NEW.org_id, told.id, NEW.id, event, moment,
+        json_build_object(
+            'type', event,
+            'timestamp', to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+            'data', json_build_object(
+                'id', NEW.id,
+                'order_id', NEW.order_id,
+                'status', NEW.status,
+                'held', NEW.held,
+                'connector_id', NEW.connection_id,
+                'erp_order_id', nullif(NEW.erp_order_id, ''),
+                'filename', nullif(NEW.filename, ''),
+                'retry_of', NEW.retry_of_id,
+                'error', CASE WHEN NEW.error IS NOT NULL AND jsonb_typeof(NEW.error) = 'object' THEN
+                    json_build_object('code', NEW.error -> 'code', 'message', NEW.error -> 'message') END
+            )
+        )::text,
+        'PENDING', 0, '[]'
+    FROM unnest(happened) WITH ORDINALITY AS event (event, number)
+    -- What happens to one export happens under the lock of its row, so this clock gives its messages their order.
+    CROSS JOIN LATERAL (SELECT clock_timestamp() + number * interval '1 microsecond') AS clock (moment)
+    JOIN erp_webhook AS told
+        ON told.org_id = NEW.org_id AND told.enabled AND (told.events = '{}' OR event = ANY (told.events))
+    WHERE event IS NOT NULL;
+    RETURN NULL;
+END
+$$;
+CREATE TRIGGER erp_export_accepted AFTER INSERT ON erp_export
+    FOR EACH ROW EXECUTE FUNCTION tell_webhooks();
+CREATE TRIGGER erp_export_changed AFTER UPDATE OF status, held ON erp_export
+    FOR EACH ROW WHEN (
+        (NEW.status <> OLD.status AND NEW.status NOT IN ('PENDING', 'SENDING')) OR (NEW.held AND NOT OLD.held)
+    ) EXECUTE FUNCTION tell_webhooks();
+"""
+FORGET_WEBHOOKS = """
+DROP TRIGGER erp_export_changed ON erp_export;
+DROP TRIGGER erp_export_accepted ON erp_export;
+DROP FUNCTION tell_webhooks();
+ALTER TABLE erp_webhook_delivery DROP CONSTRAINT erp_webhook_delivery_export_same_org;
+ALTER TABLE erp_webhook_delivery DROP CONSTRAINT erp_webhook_delivery_same_org;
+"""
+
 # An attempt may be deleted where somebody says that he purges, and its export is finished for longer than the
 # organisation keeps exports. Whatever else touches an attempt is refused.
 ALLOW_PURGE = """
@@ -114,18 +190,26 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=100)),
-                ('config_encrypted', connectors.fields.EncryptedConfigField()),
+                ('config_encrypted', connectors.fields.EncryptedConfigField(purpose='webhook.config')),
                 ('host', models.CharField(max_length=253)),
-                ('events', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(max_length=32), default=list, size=None)),
+                ('events', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('export.accepted', 'Accepted'), ('export.held', 'Held'), ('export.sent', 'Sent'), ('export.acknowledged', 'Acknowledged'), ('export.rejected', 'Rejected'), ('export.failed', 'Failed'), ('export.unconfirmed', 'Unconfirmed'), ('export.cancelled', 'Cancelled')], max_length=32), blank=True, default=list, size=None)),
                 ('enabled', models.BooleanField(default=True)),
+                ('disabled_because', models.CharField(blank=True, choices=[('GONE', 'the receiver answered 410 Gone'), ('FAILING', 'a message was given up and none arrived since its first attempt')], max_length=16)),
                 ('failures_in_a_row', models.PositiveIntegerField(default=0)),
+                ('retry_at', models.DateTimeField(null=True)),
+                ('attempted_at', models.DateTimeField(null=True)),
+                ('claim', models.UUIDField(null=True)),
+                ('leased_until', models.DateTimeField(null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
-                ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to='tenants.organization')),
+                ('org', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='webhooks', to='tenants.organization')),
             ],
             options={
+                'verbose_name': 'webhook',
                 'db_table': 'erp_webhook',
                 'ordering': ('-created_at', '-id'),
+                'indexes': [models.Index(condition=models.Q(('enabled', True)), fields=['org'], include=('id', 'events'), name='erp_webhook_listening')],
+                'constraints': [models.UniqueConstraint(fields=('org', 'id'), name='erp_webhook_org_id')],
             },
         ),
         migrations.CreateModel(
@@ -159,21 +243,27 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('event', models.CharField(max_length=32)),
                 ('occurred_at', models.DateTimeField()),
-                ('body', models.TextField(blank=True)),
-                ('state', models.CharField(choices=[('PENDING', 'pending'), ('SENDING', 'sending'), ('DELIVERED', 'delivered'), ('FAILED', 'failed')], default='PENDING', max_length=16)),
+                ('body', models.TextField()),
+                ('state', models.CharField(choices=[('PENDING', 'pending'), ('DELIVERED', 'delivered'), ('FAILED', 'failed')], default='PENDING', max_length=16)),
                 ('attempts', models.PositiveIntegerField(default=0)),
                 ('next_attempt_at', models.DateTimeField(null=True)),
-                ('leased_until', models.DateTimeField(null=True)),
                 ('answers', models.JSONField(default=list)),
                 ('finished_at', models.DateTimeField(null=True)),
-                ('export', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='connectors.erpexport')),
-                ('org', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.organization')),
-                ('webhook', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='connectors.webhook')),
+                ('export', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='connectors.erpexport')),
+                ('org', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.organization')),
+                ('webhook', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='deliveries', to='connectors.webhook')),
             ],
             options={
+                'verbose_name': 'webhook delivery',
+                'verbose_name_plural': 'webhook deliveries',
                 'db_table': 'erp_webhook_delivery',
                 'ordering': ('-occurred_at', '-id'),
-                'indexes': [models.Index(fields=['webhook', '-occurred_at'], name='erp_webhook_delivery_log'), models.Index(condition=models.Q(('state__in', ('PENDING', 'SENDING'))), fields=['next_attempt_at'], name='erp_webhook_delivery_due')],
+                'indexes': [
+                    models.Index(fields=['webhook', '-occurred_at', '-id'], name='erp_webhook_delivery_log'),
+                    models.Index(condition=models.Q(('state', 'PENDING')), fields=['webhook', 'occurred_at', 'id'], name='erp_webhook_delivery_pending'),
+                    models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['finished_at'], name='erp_webhook_delivery_finished'),
+                ],
             },
         ),
+        migrations.RunSQL(TELL_WEBHOOKS, FORGET_WEBHOOKS),
     ]

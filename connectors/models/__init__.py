@@ -7,7 +7,7 @@ from connectors.models.export import ERPExport, ExportAttempt, ExportStatus, Out
 from connectors.models.installation import Installation
 from connectors.models.key import EncryptionKey, KeyState
 from connectors.models.revision import ConnectionRevision
-from connectors.models.webhook import Webhook, WebhookDelivery, WebhookState
+from connectors.models.webhook import DisabledBecause, Webhook, WebhookDelivery, WebhookEvent, WebhookState
 
 __all__ = [
     "AckOutcome",
@@ -15,6 +15,7 @@ __all__ = [
     "ConnectionRevision",
     "ConnectionStatus",
     "ConnectionTest",
+    "DisabledBecause",
     "ERPConnection",
     "ERPExport",
     "EncryptionKey",
@@ -28,5 +29,6 @@ __all__ = [
     "TestSubject",
     "Webhook",
     "WebhookDelivery",
+    "WebhookEvent",
     "WebhookState",
 ]
