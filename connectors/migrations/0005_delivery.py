@@ -109,6 +109,20 @@ DROP FUNCTION refuse_change_of_attempt();
 """
 
 
+SAME_ORGANISATION = """
+ALTER TABLE erp_acknowledgement ADD CONSTRAINT erp_acknowledgement_same_org
+    FOREIGN KEY (org_id, connection_id) REFERENCES erp_connection (org_id, id) ON DELETE CASCADE
+    DEFERRABLE INITIALLY IMMEDIATE;
+ALTER TABLE erp_acknowledgement ADD CONSTRAINT erp_acknowledgement_export_same_org
+    FOREIGN KEY (org_id, export_id) REFERENCES erp_export (org_id, id) ON DELETE CASCADE
+    DEFERRABLE INITIALLY IMMEDIATE;
+"""
+RELEASE = """
+ALTER TABLE erp_acknowledgement DROP CONSTRAINT erp_acknowledgement_export_same_org;
+ALTER TABLE erp_acknowledgement DROP CONSTRAINT erp_acknowledgement_same_org;
+"""
+
+
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -215,7 +229,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='AcknowledgementRecord',
             fields=[
-                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=255)),
                 ('fingerprint', models.CharField(max_length=64)),
                 ('outcome', models.CharField(choices=[('APPLIED', 'applied'), ('REPEATED', 'repeated'), ('CONTRADICTS', 'contradicts'), ('SUPERSEDED', 'superseded'), ('UNMATCHED', 'unmatched'), ('MALFORMED', 'malformed')], max_length=16)),
@@ -225,17 +239,32 @@ class Migration(migrations.Migration):
                 ('processed_at', models.DateTimeField(null=True)),
                 ('received_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('resolved_at', models.DateTimeField(null=True)),
-                ('connection', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='acknowledgements', to='connectors.erpconnection')),
+                ('connection', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='acknowledgements', to='connectors.erpconnection')),
                 ('export', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='acknowledgements', to='connectors.erpexport')),
-                ('org', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
+                ('org', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='tenants.organization')),
             ],
             options={
                 'verbose_name': 'acknowledgement',
                 'db_table': 'erp_acknowledgement',
-                'ordering': ('-id',),
-                'indexes': [models.Index(fields=['export', 'id'], name='erp_acknowledgement_by_export'), models.Index(condition=models.Q(('outcome__in', ('UNMATCHED', 'MALFORMED', 'CONTRADICTS')), ('resolved_at', None)), fields=['org', '-id'], name='erp_acknowledgement_open')],
+                'ordering': ('-received_at', '-id'),
+                'indexes': [models.Index(fields=['org', '-received_at', '-id'], name='erp_acknowledgement_by_org'), models.Index(condition=models.Q(('resolved_at', None), models.Q(('outcome__in', ('UNMATCHED', 'MALFORMED', 'CONTRADICTS')), models.Q(('outcome', 'SUPERSEDED'), ('status', 'ACKED')), _connector='OR')), fields=['org', '-received_at', '-id'], name='erp_acknowledgement_open')],
                 'constraints': [models.UniqueConstraint(fields=('connection', 'name', 'fingerprint'), name='erp_acknowledgement_once_per_content')],
             },
+        ),
+        migrations.RunSQL(SAME_ORGANISATION, RELEASE),
+        migrations.AddField(
+            model_name='erpconnection',
+            name='acks_leased_until',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name='erpconnection',
+            name='overdue_told_until',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(condition=models.Q(('status__in', ('SENT', 'UNCONFIRMED'))), fields=['connection', 'sent_at'], name='erp_export_unanswered'),
         ),
         migrations.CreateModel(
             name='WebhookDelivery',

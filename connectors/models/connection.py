@@ -84,8 +84,12 @@ class ERPConnection(models.Model):
     expiries_announced = models.JSONField(default=dict, db_default={})
     """Of which expiry was warned how many days before, each by its field and its time."""
     acks_polled_at = models.DateTimeField(null=True)
+    acks_leased_until = models.DateTimeField(null=True)
+    """So long the worker that fetches its answers now may take."""
     ack_expected_within = models.PositiveIntegerField(null=True)
     """Minutes after which a sent order without an answer is overdue; null: no answer is expected."""
+    overdue_told_until = models.DateTimeField(null=True)
+    """Of the missing answers to what was sent up to this time was told."""
     paused_at = models.DateTimeField(null=True)
     """Since when a person has kept orders from leaving; null: they leave."""
     pause_reason = models.CharField(max_length=200, default="", db_default="", blank=True)

@@ -13,6 +13,7 @@ FAILED, REJECTED, UNCONFIRMED ──a person retries──> a new export with `r
 from __future__ import annotations
 
 import uuid
+from datetime import timedelta
 from typing import Self
 
 from django.contrib.postgres.indexes import HashIndex
@@ -64,6 +65,14 @@ class ExportQuerySet(OrganizationScopedQuerySet):
         Through a disabled connection nothing is sent: what may have arrived there is looked up, no more.
         """
         return self.due().filter(models.Q(connection__status=ConnectionStatus.ACTIVE) | models.Q(outcome_unknown=True))
+
+    def overdue(self) -> Self:
+        """Return the sent exports that the ERP has not answered within the time in which the connection expects it."""
+        minutes = models.F("connection__ack_expected_within")
+        patience = models.ExpressionWrapper(minutes * timedelta(minutes=1), models.DurationField())
+        latest = models.ExpressionWrapper(models.Value(timezone.now()) - patience, models.DateTimeField())
+        unanswered = self.filter(status=ExportStatus.SENT, superseded_at=None)
+        return unanswered.filter(connection__ack_expected_within__isnull=False, sent_at__lt=latest)
 
     def expired(self) -> Self:
         """Return the exports whose worker did not come back in time."""
@@ -154,6 +163,11 @@ class ERPExport(models.Model):
             ),
             models.Index(fields=("leased_until",), condition=models.Q(status="SENDING"), name="erp_export_leased"),
             models.Index(fields=("org", "filename"), name="erp_export_by_filename"),
+            models.Index(
+                fields=("connection", "sent_at"),
+                condition=models.Q(status__in=("SENT", "UNCONFIRMED")),
+                name="erp_export_unanswered",
+            ),
             models.Index(
                 fields=("org", "finished_at"),
                 condition=models.Q(document_purged_at=None, finished_at__isnull=False),
