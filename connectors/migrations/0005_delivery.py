@@ -183,6 +183,19 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='erpexport',
+            name='dismissed_at',
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.RemoveIndex(
+            model_name='erpexport',
+            name='erp_export_unresolved',
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(condition=models.Q(('dismissed_at', None), ('status__in', ('FAILED', 'REJECTED', 'UNCONFIRMED')), ('superseded_at', None)), fields=['org', 'status'], name='erp_export_unresolved'),
+        ),
+        migrations.AddField(
+            model_name='erpexport',
             name='document_purged_at',
             field=models.DateTimeField(null=True),
         ),

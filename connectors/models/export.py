@@ -52,6 +52,12 @@ class ExportQuerySet(OrganizationScopedQuerySet):
         """Return the exports that stand for their order: no second one may be submitted beside them."""
         return self.filter(superseded_at=None).exclude(status__in=DEAD)
 
+    def unresolved(self) -> Self:
+        """Return what came to nothing or may have, and waits for a person: neither submitted anew nor put aside."""
+        anew = ERPExport.objects.live().filter(org=models.OuterRef("org"), order_id=models.OuterRef("order_id"))
+        left = self.filter(status__in=RETRYABLE, superseded_at=None, dismissed_at=None)
+        return left.filter(models.Q(status=ExportStatus.UNCONFIRMED) | ~models.Exists(anew))
+
     def due(self) -> Self:
         """Return the pending exports whose time has come."""
         now = timezone.now()
@@ -109,6 +115,8 @@ class ERPExport(models.Model):
     """It waits for a person's approval."""
     reason = models.CharField(max_length=200, default="", db_default="", blank=True)
     """Why a person sent the order once more, when it had been delivered."""
+    dismissed_at = models.DateTimeField(null=True)
+    """When a person put it aside: it came to nothing, or may have, and nothing shall follow."""
 
     filename = models.CharField(max_length=255, blank=True)
     document_name = models.CharField(max_length=255, blank=True)
@@ -158,7 +166,9 @@ class ERPExport(models.Model):
             ),
             models.Index(
                 fields=("org", "status"),
-                condition=models.Q(superseded_at=None, status__in=("FAILED", "REJECTED", "UNCONFIRMED")),
+                condition=models.Q(
+                    superseded_at=None, dismissed_at=None, status__in=("FAILED", "REJECTED", "UNCONFIRMED")
+                ),
                 name="erp_export_unresolved",
             ),
             models.Index(fields=("leased_until",), condition=models.Q(status="SENDING"), name="erp_export_leased"),
