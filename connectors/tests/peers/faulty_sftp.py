@@ -55,6 +55,8 @@ class Faults:
     """Bytes beyond this are answered with a failure."""
     take_on: str = ""
     """The partner takes the file away at the end of this step: close or rename."""
+    taken_into: str = "taken"
+    """The folder where it then lies."""
     overwriting_rename: bool = False
     times: int = 1_000_000
     skip: int = 0
@@ -81,7 +83,7 @@ class Step:
     """One request that changes or asks for something, as the server met it."""
 
     at: float
-    """Seconds of `time.monotonic()`."""
+    """Seconds since 1970."""
     session: int
     name: str
     file: str
@@ -234,13 +236,15 @@ class _Sftp(asyncssh.SFTPServer):
         return self._step("rename", newpath, rename)
 
     def _take(self, path: Path) -> None:
-        path.replace(self._server.root / "taken" / path.name)
+        folder = self._server.root / self._server.faults.taken_into
+        folder.mkdir(exist_ok=True)
+        path.replace(folder / path.name)
 
     def _step(self, name: str, path: bytes, act: Callable[[], Any]) -> Any:
         """Do what was asked, or what the faults make of it; a future that never ends keeps the session waiting."""
         if self._is_cut or self._is_stalled:  # what was under way behind the fault
             return self._silence()
-        step = Step(time.monotonic(), id(self), name, os.fsdecode(path).rpartition("/")[2])
+        step = Step(time.time(), id(self), name, os.fsdecode(path).rpartition("/")[2])
         self._server.steps[name] += 1
         self._server.log.append(step)
         faults = self._server.faults

@@ -73,6 +73,11 @@ class OpenSSH:
         """The login folder, as this machine sees it."""
         return self.folder / "home"
 
+    @property
+    def uid(self) -> int:
+        """Whose files its user writes."""
+        return os.getuid() or _UID_FOR_ROOT
+
     def host_key(self, kind: str = "ed25519") -> str:
         """Return a host key as a public key line."""
         return (self.folder / f"host_{kind}.pub").read_text().strip()
@@ -128,7 +133,7 @@ class OpenSSH:
         (self.folder / f"{name}.pub").write_bytes(key.export_public_key())
 
     def _make_user(self) -> None:
-        uid = os.getuid() or _UID_FOR_ROOT
+        uid = self.uid
         sshd = "sshd:x:102:65534::/run/sshd:/usr/sbin/nologin"
         user = f"{USERNAME}:x:{uid}:{uid}::{self.home}:/bin/false"
         (self.folder / "passwd").write_text(f"root:x:0:0::/root:/bin/sh\n{sshd}\n{user}\n")

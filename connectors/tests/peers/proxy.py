@@ -11,11 +11,12 @@ from typing import Literal, Self
 
 
 class CuttingProxy:
-    """Passes on what the client sends until so many bytes have gone through; then the link breaks.
+    """Passes on what both sides send until so many bytes have gone through; then the link breaks.
 
     Args:
         target: port on loopback.
         after: bytes from the client to the server; None never breaks.
+        answers_after: bytes from the server to the client, likewise: what was asked has happened, its answer is lost.
         how: reset (RST to both), close (FIN), or stall (the link stays up and nothing moves).
         times: only the first so many connections break.
         receive_buffer: bytes that may wait before the proxy; None for what the system gives.
@@ -26,11 +27,13 @@ class CuttingProxy:
         target: int,
         *,
         after: int | None,
+        answers_after: int | None = None,
         how: Literal["reset", "close", "stall"] = "reset",
         times: int = 1_000_000,
         receive_buffer: int | None = None,
     ) -> None:
-        self._target, self._after, self._how, self._times = target, after, how, times
+        self._target, self._after, self._answers_after = target, after, answers_after
+        self._how, self._times = how, times
         self._listener = socket.create_server(("127.0.0.1", 0))
         if receive_buffer is not None:
             self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
@@ -49,6 +52,10 @@ class CuttingProxy:
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
 
+    def hold(self) -> None:
+        """Break no further connection."""
+        self._times = 0
+
     def _accept(self) -> None:
         with suppress(OSError):  # the listener was closed
             while True:
@@ -57,12 +64,12 @@ class CuttingProxy:
                 for connection in (client, server):
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 self._open += [client, server]
-                limit = self._after if self._times > 0 else None
+                asked, answered = (self._after, self._answers_after) if self._times > 0 else (None, None)
                 self._times -= 1
                 self.passed = 0
                 stopped = threading.Event()
-                threading.Thread(target=self._send, args=(client, server, limit, stopped), daemon=True).start()
-                threading.Thread(target=self._answer, args=(server, client, stopped), daemon=True).start()
+                threading.Thread(target=self._send, args=(client, server, asked, stopped), daemon=True).start()
+                threading.Thread(target=self._answer, args=(server, client, answered, stopped), daemon=True).start()
 
     def _send(self, client: socket.socket, server: socket.socket, limit: int | None, stopped: threading.Event) -> None:
         with suppress(OSError):
@@ -77,10 +84,20 @@ class CuttingProxy:
             stopped.set()
             self._break(client, server)
 
-    def _answer(self, server: socket.socket, client: socket.socket, stopped: threading.Event) -> None:
+    def _answer(
+        self, server: socket.socket, client: socket.socket, limit: int | None, stopped: threading.Event
+    ) -> None:
+        passed = 0
         with suppress(OSError):
             while data := server.recv(65536):
-                if not stopped.is_set():
+                if stopped.is_set():
+                    continue
+                if limit is not None and passed + len(data) > limit:
+                    client.sendall(data[: limit - passed])
+                    stopped.set()
+                    self._break(client, server)
+                else:
+                    passed += len(data)
                     client.sendall(data)
             client.shutdown(socket.SHUT_WR)
 
