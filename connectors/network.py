@@ -54,6 +54,8 @@ class EgressPolicy:
     """CIDR networks such as 10.20.0.0/16. An IPv4 network says nothing about IPv6 addresses that embed it."""
     confined_to: tuple[str, ...] = ()
     """When there are any, nothing outside these networks may be reached, be it public or allowed above."""
+    only_allowed: bool = False
+    """Whether being public is not enough: what is not encrypted goes to networks that are named and nowhere else."""
 
     def __post_init__(self) -> None:
         """Raise ValueError when a network is malformed."""
@@ -64,7 +66,7 @@ class EgressPolicy:
         target = _normalised(address)
         if self._confines and not _is_within(target, self._confines):
             return False
-        return _is_within(target, self._allowed) or _is_public(target)
+        return _is_within(target, self._allowed) or (not self.only_allowed and _is_public(target))
 
     @cached_property
     def _allowed(self) -> tuple[Network, ...]:

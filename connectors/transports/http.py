@@ -80,6 +80,8 @@ class HttpTarget:
     """Seconds for each wait: for the name, for the connection, for the handshake, for each part of an answer."""
     max_answer_bytes: int = 10 * 1024 * 1024
     """Of one answer, as it arrives and after unpacking."""
+    reads_answers: bool = True
+    """If not, the status of an answer says all: its body is left unread, and the connection ends with it."""
 
     def __post_init__(self) -> None:
         """Refuse what would lead elsewhere or could not be sent."""
@@ -268,7 +270,11 @@ class _Connection:
                 request.method, _core_url(request.url), headers=request.headers.raw, content=request.read()
             )
         )
-        content = read_whole(raw, limit=self._target.max_answer_bytes)
+        content = b""
+        if self._target.reads_answers:
+            content = read_whole(raw, limit=self._target.max_answer_bytes)
+        else:
+            raw.close()
         return Answer(
             status=raw.status,
             headers=httpx2.Headers(raw.headers),
