@@ -46,6 +46,8 @@ class Code(StrEnum):
     TARGET_EXISTS = "TARGET_EXISTS"
     DOCUMENT_INVALID = "DOCUMENT_INVALID"
     DOCUMENT_LOST = "DOCUMENT_LOST"
+    DOCUMENT_PURGED = "DOCUMENT_PURGED"
+    DOCUMENT_STORAGE_FAILED = "DOCUMENT_STORAGE_FAILED"
     UNSUPPORTED_FEATURE = "UNSUPPORTED_FEATURE"
     INTERNAL_ERROR = "INTERNAL_ERROR"
     # What stands in the way on our side
@@ -172,6 +174,14 @@ CATALOGUE: Final[dict[Code, Text]] = {
     Code.DOCUMENT_LOST: Text(
         message="The stored document of this export is missing or was altered.",
         hint="Restore the document storage, or retry to render the order anew.",
+    ),
+    Code.DOCUMENT_PURGED: Text(
+        message="The document was removed: the organisation keeps documents no longer.",
+        hint="Its name, size and hash are kept with the export.",
+    ),
+    Code.DOCUMENT_STORAGE_FAILED: Text(
+        message="The document storage does not work right now.",
+        hint="Check that DOCUMENT_STORAGE can be reached and written, and has space; the order is tried again.",
     ),
     Code.UNSUPPORTED_FEATURE: Text(
         message="This connector cannot express {feature}.",

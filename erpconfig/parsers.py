@@ -119,14 +119,8 @@ def document_storage(text: str) -> dict[str, Any]:
     if not url.hostname or url.username or url.password or not options.keys() <= _S3_OPTIONS:
         raise Refused("is no s3://bucket/prefix with at most endpoint_url, region_name and addressing_style")
     return {
-        "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {
-            "bucket_name": url.hostname,
-            "location": url.path.strip("/"),
-            "file_overwrite": False,
-            "default_acl": None,
-            **options,
-        },
+        "BACKEND": "erpconfig.s3.DocumentBucket",
+        "OPTIONS": {"bucket_name": url.hostname, "location": url.path.strip("/"), **options},
     }
 
 

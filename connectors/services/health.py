@@ -58,6 +58,7 @@ _UNCOUNTED: Final = frozenset(
         Code.RATE_LIMITED,
         Code.INTERNAL_ERROR,
         Code.TEST_INTERRUPTED,
+        Code.DOCUMENT_STORAGE_FAILED,
         Code.CONFIGURATION_INVALID,
         Code.UNKNOWN_CONNECTOR,
     }

@@ -159,9 +159,9 @@ class TestDocumentStorage:
 
         storage = load(monkeypatch, DOCUMENT_STORAGE=url)["STORAGES"]["documents"]
 
-        assert storage["BACKEND"] == "storages.backends.s3.S3Storage"
+        assert storage["BACKEND"] == "erpconfig.s3.DocumentBucket"
         assert storage["OPTIONS"] == {
-            "bucket_name": "bucket", "location": "a/prefix", "file_overwrite": False, "default_acl": None,
+            "bucket_name": "bucket", "location": "a/prefix",
             "endpoint_url": "https://s3.example.com", "region_name": "eu-central-1",
         }  # fmt: skip
 
