@@ -49,6 +49,12 @@ class Code(StrEnum):
     DOCUMENT_PURGED = "DOCUMENT_PURGED"
     DOCUMENT_STORAGE_FAILED = "DOCUMENT_STORAGE_FAILED"
     UNSUPPORTED_FEATURE = "UNSUPPORTED_FEATURE"
+    # What the ERP answers
+    ACKNOWLEDGEMENT_MALFORMED = "ACKNOWLEDGEMENT_MALFORMED"
+    ACKNOWLEDGEMENT_UNMATCHED = "ACKNOWLEDGEMENT_UNMATCHED"
+    ACKNOWLEDGEMENT_CONTRADICTS = "ACKNOWLEDGEMENT_CONTRADICTS"
+    ACKNOWLEDGEMENT_SUPERSEDED = "ACKNOWLEDGEMENT_SUPERSEDED"
+    # What goes wrong on our side
     INTERNAL_ERROR = "INTERNAL_ERROR"
     # What stands in the way on our side
     CONFIGURATION_INVALID = "CONFIGURATION_INVALID"
@@ -186,6 +192,22 @@ CATALOGUE: Final[dict[Code, Text]] = {
     Code.UNSUPPORTED_FEATURE: Text(
         message="This connector cannot express {feature}.",
         hint="Leave it out of the order, or use a connector that supports it.",
+    ),
+    Code.ACKNOWLEDGEMENT_MALFORMED: Text(
+        message="The acknowledgement cannot be read: {reason}.",
+        hint="Have it corrected and put into the folder again under its name; the order is as it was.",
+    ),
+    Code.ACKNOWLEDGEMENT_UNMATCHED: Text(
+        message="Nothing that this acknowledgement could answer was sent.",
+        hint="Compare its name with the file name of the order it is meant for. It stays where it lies.",
+    ),
+    Code.ACKNOWLEDGEMENT_CONTRADICTS: Text(
+        message="This acknowledgement contradicts how the order ended, which stands.",
+        hint="Ask whoever runs the ERP what holds, and correct the order there if need be.",
+    ),
+    Code.ACKNOWLEDGEMENT_SUPERSEDED: Text(
+        message="The ERP accepted an order that was sent once more meanwhile: it may have it twice.",
+        hint="Look for both in the ERP, and cancel one of them there.",
     ),
     Code.INTERNAL_ERROR: Text(
         message="Something went wrong on our side.",

@@ -32,6 +32,7 @@ from connectors.results import (
     Acknowledgement,
     Document,
     ExportResult,
+    MalformedAcknowledgement,
     RemoteIdentity,
     Settlement,
     StepStatus,
@@ -185,6 +186,10 @@ class StepRecorder:
             self._on_step(step)
 
 
+def _ignore(_: MalformedAcknowledgement) -> None:
+    """Do nothing with it."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What every call through the port is given besides the configuration."""
@@ -201,6 +206,8 @@ class Context:
     """False for a scheduled check: nothing is written at the far end, not even for a moment."""
     pinned_identity: RemoteIdentity | None = None
     """Who the far end was when the connection was activated; None when it was never asked."""
+    report_malformed: Callable[[MalformedAcknowledgement], None] = _ignore
+    """Is told of each acknowledgement that cannot be read, before it is put aside."""
 
     @property
     def remaining_s(self) -> float:

@@ -164,10 +164,28 @@ class Acknowledgement:
     error_code: str | None = None
     message: str | None = None
     processed_at: datetime | None = None
+    source: str | None = None
+    """The name of the file or message that brought it, where it has one."""
+    fingerprint: str | None = None
+    """The SHA-256 of what was read: the same again under the same name is the same answer."""
 
     def as_json(self) -> Mapping[str, Any]:
         """Return the acknowledgement as plain JSON values."""
         return asdict(self) | {"processed_at": self.processed_at.isoformat() if self.processed_at else None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MalformedAcknowledgement:
+    """An answer that cannot be read."""
+
+    source: str
+    """The name of the file or message."""
+    fingerprint: str
+    """The SHA-256 of what was read."""
+    reason: str
+    """What is wrong with it, as a part of a sentence in our words."""
+    filename: str | None = None
+    """The name of the document that it seems to answer."""
 
 
 class Settlement(StrEnum):

@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import time
 from collections.abc import Callable
-from typing import Final
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
 from connectors.adapters.dropzone_config import DropzoneConfig
 from connectors.adapters.dropzone_diagnosis import MAX_LISTED
 from connectors.exceptions import DocumentError, TemporaryError
 from connectors.formats import orderflow_json_v1
-from connectors.results import Acknowledgement, Document, Receipt, Settlement
-from connectors.transports.drop import CUT, ERROR, PROCESSED, Entry, FileStore, Folder, put_away
+from connectors.port import Context
+from connectors.results import Acknowledgement, Document, MalformedAcknowledgement, Receipt, Settlement
+from connectors.transports.drop import CUT, ERROR, PROCESSED, Entry, FileStore, Folder, NameTaken, put_away
+
+QUIET_SECONDS: Final = 2.0
+"""What cannot be read is put aside when it has not changed for so long: it may only be the beginning of an answer."""
 
 _MAX_READ_PER_POLL: Final = 1000
-_STILL_GROWING_S: Final = 0.5
+_READ_LIMIT: Final = orderflow_json_v1.MAX_ACKNOWLEDGEMENT_BYTES + 1
+_RESERVE: Final = 0.2
+"""The share of a poll's time in which no other file is begun."""
+_MAX_NAME_BYTES: Final = 255
+
+T = TypeVar("T")
 
 
 def find_answer(store: FileStore, config: DropzoneConfig, document: Document) -> Receipt | None:
@@ -22,7 +35,7 @@ def find_answer(store: FileStore, config: DropzoneConfig, document: Document) ->
     if config.ack_path is None:
         return None
     waiting = store.folder(config.ack_path)
-    for folder in (waiting, waiting.subfolder(PROCESSED)):
+    for folder in (waiting, waiting.subfolder(PROCESSED), waiting.subfolder(ERROR)):
         for name in orderflow_json_v1.acknowledgement_names(document.filename):
             if folder and folder.entry(name):
                 return Receipt(
@@ -35,18 +48,36 @@ def find_answer(store: FileStore, config: DropzoneConfig, document: Document) ->
     return None
 
 
-class Poll:
-    """One look into the folder of answers."""
+@dataclass(frozen=True, kw_only=True)
+class _Unreadable:
+    """A file that makes no sense as it is."""
 
-    def __init__(self, folder: Folder, settle: Callable[[Acknowledgement], Settlement]) -> None:
+    entry: Entry
+    content: bytes
+    error: DocumentError
+
+
+class Poll:
+    """One look into the folder of answers.
+
+    A file is read only when it does not change meanwhile, and put away only as it was read: what somebody still writes,
+    or writes anew, is left for the next look.
+    """
+
+    def __init__(self, folder: Folder, context: Context, settle: Callable[[Acknowledgement], Settlement]) -> None:
         self._folder = folder
+        self._context = context
         self._settle = settle
+        self._latest_start_s = context.remaining_s * _RESERVE
         self._applied = 0
-        self._malformed: list[Entry] = []
+        self._unreadable: list[_Unreadable] = []
         self._trouble: TemporaryError | None = None
 
     def run(self) -> int:
         """Settle every answer and put it away; a file that makes trouble does not stop the others.
+
+        Returns:
+            How many were applied.
 
         Raises:
             TemporaryError: after all others were settled, for a file that could not be read or moved.
@@ -55,36 +86,73 @@ class Poll:
         # The latest first, so that old files of somebody else do not keep ours waiting.
         latest = sorted(listed, key=lambda entry: entry.modified, reverse=True)[:_MAX_READ_PER_POLL]
         for entry in latest:
-            self._guarded(self._take, entry)
-        if self._malformed:
-            time.sleep(_STILL_GROWING_S)
-        for entry in self._malformed:
-            self._guarded(self._put_aside, entry)
+            self._guarded(self._take, entry, entry.name)
+        if self._unreadable:
+            time.sleep(min(QUIET_SECONDS, self._context.remaining_s))
+        for unreadable in self._unreadable:
+            self._guarded(self._put_aside, unreadable, unreadable.entry.name)
         if self._trouble is not None:
             raise self._trouble
         return self._applied
 
     def _take(self, entry: Entry) -> None:
-        content = self._folder.read(entry.name, limit=orderflow_json_v1.MAX_ACKNOWLEDGEMENT_BYTES + 1)
+        content = self._folder.read(entry.name, limit=_READ_LIMIT)
+        if len(content) != min(entry.size, _READ_LIMIT) or not self._is_unchanged(entry):
+            return
         try:
             answer = orderflow_json_v1.parse_acknowledgement(entry.name, content)
-        except DocumentError:
-            self._malformed.append(entry)
+        except DocumentError as error:
+            self._unreadable.append(_Unreadable(entry=entry, content=content, error=error))
             return
-        if self._settle(answer) is Settlement.APPLIED:
-            self._applied += 1
+        answer = replace(answer, source=entry.name, fingerprint=_fingerprint(content))
+        if self._settle(answer) is not Settlement.APPLIED:
+            return
+        self._applied += 1
+        if self._is_unchanged(entry):
             put_away(self._folder, entry.name, PROCESSED)
 
-    def _put_aside(self, entry: Entry) -> None:
-        # Still being written, it looks malformed too: then the next poll reads it.
-        if self._folder.entry(entry.name) == entry:
-            put_away(self._folder, entry.name, ERROR)
+    def _put_aside(self, unreadable: _Unreadable) -> None:
+        name, error = unreadable.entry.name, unreadable.error
+        if not self._is_unchanged(unreadable.entry):
+            return
+        self._context.report_malformed(
+            MalformedAcknowledgement(
+                source=name,
+                fingerprint=_fingerprint(unreadable.content),
+                reason=error.params["reason"],
+                filename=orderflow_json_v1.answered_filename(name),
+            )
+        )
+        put_as = put_away(self._folder, name, ERROR)
+        self._explain(put_as, f"{error.code}\n{error.message}\n{error.hint}\n")
 
-    def _guarded(self, handle: Callable[[Entry], None], entry: Entry) -> None:
+    def _explain(self, put_as: str, text: str) -> None:
+        """Write the reason beside a file that was put aside; the one of an earlier file of that name stays."""
+        aside = self._folder.subfolder(ERROR)
+        if aside is not None:
+            with suppress(NameTaken):
+                aside.put(_beside(put_as), text.encode(), temp_name=None)
+
+    def _is_unchanged(self, entry: Entry) -> bool:
+        return self._folder.entry(entry.name) == entry
+
+    def _guarded(self, handle: Callable[[T], None], what: T, name: str) -> None:
+        if self._context.remaining_s < self._latest_start_s:
+            return
         try:
-            handle(entry)
+            handle(what)
         except TemporaryError as error:
             if error.code in CUT:
                 raise
-            if self._folder.entry(entry.name):  # else somebody else has taken it away meanwhile
+            if self._folder.entry(name):  # else somebody else has taken it away meanwhile
                 self._trouble = error
+
+
+def _fingerprint(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _beside(name: str) -> str:
+    """Return the name of the file that says why the one of this name was put aside."""
+    suffix = ".reason.txt"
+    return os.fsencode(name)[: _MAX_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix

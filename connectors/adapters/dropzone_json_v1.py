@@ -70,7 +70,7 @@ class DropzoneJsonV1Connector(ERPConnectorPort[DropzoneConfig]):
             return 0
         with open_store(config, context) as store:
             store.finish_within(context.remaining_s)
-            return Poll(store.folder(config.ack_path), settle).run()
+            return Poll(store.folder(config.ack_path), context, settle).run()
 
     def identify(self, config: DropzoneConfig, context: Context) -> RemoteIdentity:
         seen: list[RemoteIdentity] = []

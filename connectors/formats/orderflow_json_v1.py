@@ -13,6 +13,7 @@ import jsonschema_rs
 from pydantic import BeforeValidator, ConfigDict, Field
 
 from connectors import strict_json
+from connectors.codes import Code
 from connectors.exceptions import DocumentError, InvalidInput
 from connectors.formats import exact_json
 from connectors.formats.exact_json import Json
@@ -156,12 +157,17 @@ class _Refused(_Answer):
 
 def is_acknowledgement(name: str) -> bool:
     """Return whether a file of this name answers an export."""
-    return name.startswith((_Accepted.prefix, _Refused.prefix)) and name.endswith(".json")
+    return name.startswith((_Accepted.prefix, _Refused.prefix)) and name.endswith(".json") and "/" not in name
 
 
 def acknowledgement_names(export_filename: str) -> tuple[str, ...]:
     """Return the names under which an export may be answered."""
     return (_Accepted.prefix + export_filename, _Refused.prefix + export_filename)
+
+
+def answered_filename(name: str) -> str:
+    """Return the name of the export file that an acknowledgement of this name answers."""
+    return name.removeprefix(_kind(name).prefix)
 
 
 def parse_acknowledgement(name: str, content: bytes) -> Acknowledgement:
@@ -172,21 +178,38 @@ def parse_acknowledgement(name: str, content: bytes) -> Acknowledgement:
         content: the file.
 
     Raises:
-        DocumentError: too big, not JSON, a wrong type, or a status that contradicts the name.
+        DocumentError: ACKNOWLEDGEMENT_MALFORMED with a `reason` in our words: too big, not JSON, a wrong type, or a
+            status that contradicts the name.
     """
     if len(content) > MAX_ACKNOWLEDGEMENT_BYTES:
-        raise DocumentError(where=": the acknowledgement is too big")
-    kind = _Accepted if name.startswith(_Accepted.prefix) else _Refused
-    try:
-        # Windows programs write a byte order mark.
-        answer = kind.parse(strict_json.loads(content.removeprefix(codecs.BOM_UTF8)))
-    except InvalidInput:
-        raise DocumentError(where=": the acknowledgement is malformed") from None
+        raise _malformed("it is bigger than 1 MiB")
+    answer = _read_answer(_kind(name), content)
     return Acknowledgement(
-        filename=name.removeprefix(kind.prefix),
+        filename=answered_filename(name),
         status=AckStatus.ACKED if isinstance(answer, _Accepted) else AckStatus.REJECTED,
         erp_order_id=getattr(answer, "erp_order_id", None),
         error_code=getattr(answer, "error_code", None),
         message=getattr(answer, "message", None),
         processed_at=answer.processed_at,
     )
+
+
+def _kind(name: str) -> type[_Accepted | _Refused]:
+    return _Accepted if name.startswith(_Accepted.prefix) else _Refused
+
+
+def _read_answer(kind: type[_Accepted | _Refused], content: bytes) -> _Accepted | _Refused:
+    try:
+        # Windows programs write a byte order mark.
+        text = strict_json.loads(content.removeprefix(codecs.BOM_UTF8))
+    except InvalidInput:  # its words may repeat a key of the partner
+        raise _malformed("it is not valid JSON") from None
+    try:
+        return kind.parse(text)
+    except InvalidInput as error:
+        faults = "; ".join(f"{fault.path or 'it'} {fault.message}" for fault in error.faults)
+    raise _malformed(faults)
+
+
+def _malformed(reason: str) -> DocumentError:
+    return DocumentError(Code.ACKNOWLEDGEMENT_MALFORMED, reason=reason)

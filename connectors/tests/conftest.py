@@ -2,8 +2,15 @@
 
 import pytest
 
+from connectors.adapters import dropzone_answers
 from tenants.actors import Actor
 from tenants.models import Organization
+
+
+@pytest.fixture(autouse=True)
+def _impatience(monkeypatch):
+    """Wait a moment only before an answer that cannot be read is put aside."""
+    monkeypatch.setattr(dropzone_answers, "QUIET_SECONDS", 0.01)
 
 
 @pytest.fixture

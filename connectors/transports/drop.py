@@ -223,14 +223,19 @@ class FileDrop:
             self._remove(temp_name)
 
 
-def put_away(folder: Folder, name: str, subfolder: str) -> None:
-    """Move a file into a folder below, under a name of its own if need be; nothing is overwritten."""
+def put_away(folder: Folder, name: str, subfolder: str) -> str:
+    """Move a file into a folder below, under a name of its own if need be; nothing is overwritten.
+
+    Returns:
+        Its name there.
+    """
     for new_name in _alternatives(name):
         try:
             folder.move(name, subfolder, new_name)
         except NameTaken:
             continue
-        return
+        break
+    return new_name
 
 
 def _alternatives(name: str) -> Iterator[str]:

@@ -13,7 +13,7 @@ import pytest
 
 from connectors.adapters.dropzone_config import DropzoneConfig
 from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
-from connectors.codes import Code
+from connectors.codes import Code, describe
 from connectors.exceptions import RejectedByERP, TemporaryError
 from connectors.port import ExportContext
 from connectors.results import Acknowledgement, AckStatus, Settlement, StepStatus
@@ -207,7 +207,12 @@ class TestAcknowledgements:
         applied, seen = self.poll(root)
 
         assert (applied, [answer.filename for answer in seen]) == (1, ["c.json"])
-        assert names(root / "ack" / "error") == ["ack_a.json", "ack_b.json"]
+        beside = ["ack_a.json", "ack_a.json.reason.txt", "ack_b.json", "ack_b.json.reason.txt"]
+        assert names(root / "ack" / "error") == beside
+        assert (root / "ack" / "error" / "ack_a.json").read_text() == "{"
+        reason = (root / "ack" / "error" / "ack_b.json.reason.txt").read_text()
+        text = describe(Code.ACKNOWLEDGEMENT_MALFORMED, reason="status must be 'ACKED'")
+        assert reason.split("\n") == ["ACKNOWLEDGEMENT_MALFORMED", text.message, text.hint, ""]
         assert names(root / "ack") == ["notes.txt"]
 
     def test_one_that_is_still_being_written_stays(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +235,20 @@ class TestAcknowledgements:
         self.drop(root, "ack_a.json", '{"status": "ACKED", "x": "' + "x" * 1024 * 1024 + '"}')
 
         assert self.poll(root) == (0, [])
-        assert names(root / "ack" / "error") == ["ack_a.json"]
+        assert names(root / "ack" / "error") == ["ack_a.json", "ack_a.json.reason.txt"]
+
+    def test_one_that_is_written_anew_while_it_is_recorded_is_read_again(self, root: Path) -> None:
+        self.drop(root, "ack_a.json", {"status": "ACKED", "erp_order_id": "1"})
+
+        def settle(answer: Acknowledgement) -> Settlement:
+            if answer.erp_order_id == "1":
+                self.drop(root, "ack_a.json", {"status": "ACKED", "erp_order_id": "22"})
+            return Settlement.APPLIED
+
+        CONNECTOR.poll_acknowledgements(config(), fakes.context(dropzone_root=root), settle)
+
+        assert names(root / "ack") == ["ack_a.json"]
+        assert [answer.erp_order_id for answer in self.poll(root)[1]] == ["22"]
 
     def test_links_and_pipes_are_left_alone(self, root: Path) -> None:
         (root / "ack" / "ack_link.json").symlink_to("/etc/hostname")

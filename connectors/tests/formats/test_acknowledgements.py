@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.codes import Code
 from connectors.exceptions import DocumentError
 from connectors.formats.orderflow_json_v1 import (
     MAX_ACKNOWLEDGEMENT_BYTES,
@@ -105,6 +106,7 @@ def test_not_even_json(content: bytes) -> None:
     with pytest.raises(DocumentError) as caught:
         parse_acknowledgement(ACK, content)
 
+    assert caught.value.code is Code.ACKNOWLEDGEMENT_MALFORMED
     assert "status" not in caught.value.message
 
 
