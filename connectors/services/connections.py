@@ -113,9 +113,9 @@ def change(
         if expected_revision is not None and row.revision != expected_revision:
             raise RevisionChanged(revision=row.revision)
         wanted = {"name": name, "status": status, "check_minutes": check_minutes}
-        changes = _assign(row, {column: value for column, value in wanted.items() if value is not None})
+        changes = assign(row, {column: value for column, value in wanted.items() if value is not None})
         if credentials_expire_on is not KEEP:
-            changes |= _assign(row, {"credentials_expire_on": credentials_expire_on})
+            changes |= assign(row, {"credentials_expire_on": credentials_expire_on})
         columns = [*changes]
         if "check_minutes" in changes:
             columns += checks.hasten(row)
@@ -197,7 +197,7 @@ def delete(connection: ERPConnection, actor: Actor) -> None:
     log.info("connection.deleted", connection_id=pk)
 
 
-def _assign(row: ERPConnection, values: Mapping[str, Any]) -> dict[str, Any]:
+def assign(row: ERPConnection, values: Mapping[str, Any]) -> dict[str, Any]:
     """Set what is different and return it as the audit trail shows it."""
     changes = {}
     for column, value in values.items():

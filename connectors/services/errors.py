@@ -39,10 +39,18 @@ class ConnectorInUse(Refused):
     hint = "Disable it instead."
 
 
-class ConnectionGone(Refused):
-    """This connection was deleted in the meantime."""
+class Gone(Refused):
+    """This was deleted in the meantime."""
 
     code = "NOT_FOUND"
+
+
+class ConnectionGone(Gone):
+    """This connection was deleted in the meantime."""
+
+
+class WebhookGone(Gone):
+    """This webhook was deleted in the meantime."""
 
 
 class RevisionChanged(Refused):
@@ -128,3 +136,36 @@ class NotCancellable(Refused):
     """Only a pending export can be cancelled, and only when nothing of it may have arrived."""
 
     code = "CONFLICT"
+
+
+class NotHeld(Refused):
+    """This export does not wait for approval."""
+
+    code = "CONFLICT"
+
+
+class NotResendable(Refused):
+    """Only an export that has ended without being cancelled, and whose place no other has taken, can be sent again."""
+
+    code = "CONFLICT"
+    hint = "If another export took its place, send that one again."
+
+
+class NotDismissible(Refused):
+    """Only a failed, rejected or unconfirmed export that was neither retried nor put aside can be put aside."""
+
+    code = "CONFLICT"
+
+
+class TooManyWebhooks(Refused):
+    """The organisation has as many webhooks as it may have."""
+
+    code = "CONFLICT"
+    hint = "Change or delete one of them."
+
+
+class WebhookDisabled(Refused):
+    """Nothing is sent to a disabled webhook."""
+
+    code = "CONFLICT"
+    hint = "Enable it first."

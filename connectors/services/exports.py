@@ -1,7 +1,8 @@
-"""The verbs of an export: submit, preview, retry, cancel."""
+"""The verbs of an export: submit, preview, approve, cancel, put aside, retry, resend."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any, Final
 from uuid import uuid4
 
@@ -10,8 +11,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from connectors import approval
 from connectors.exceptions import ConfigurationError, EncryptionError, OutcomeUnknown, UnknownConnector
 from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus, Health
+from connectors.models.export import RETRYABLE
 from connectors.order import Order
 from connectors.port import ExportContext
 from connectors.results import Document
@@ -22,7 +25,11 @@ from connectors.services.errors import (
     IdempotencyKeyReused,
     NoActiveConnector,
     NotCancellable,
+    NotDismissible,
+    NotHeld,
+    NotResendable,
     NotRetryable,
+    Refused,
 )
 from connectors.services.verdicts import error_of
 from tenants.actors import Actor
@@ -31,6 +38,9 @@ from tenants.models import Organization, record
 log = structlog.get_logger(__name__)
 
 PREVIEW_SECONDS: Final = 30.0
+
+RESENDABLE: Final = (ExportStatus.SENT, ExportStatus.ACKED, *RETRYABLE)
+"""From these states a person may send the order once more, and says why."""
 
 _UNTRIED: Final = {
     "attempts": 0,
@@ -69,6 +79,7 @@ def submit(org: Organization, actor: Actor, order: Order, *, idempotency_key: st
         if (earlier := _submitted_before(org, fingerprint, idempotency_key)) is not None:
             return earlier, False
         connection = _active_connection(org)
+        held = approval.is_needed(order, approval.parse(connection.approval_limits))
         try:
             with transaction.atomic():
                 export = _insert(
@@ -79,8 +90,10 @@ def submit(org: Organization, actor: Actor, order: Order, *, idempotency_key: st
                     order=order.as_json(),
                     order_fingerprint=fingerprint,
                     idempotency_key=idempotency_key,
+                    held=held,
                 )
-                record(actor, "export.submitted", org=org, target=export, order_id=order.order_id)
+                told = {"held": True} if held else {}
+                record(actor, "export.submitted", org=org, target=export, order_id=order.order_id, **told)
         except IntegrityError as error:
             # Which of the two indexes complains first is the database's choice: the next round looks at the key first.
             _only_expected(error)
@@ -112,38 +125,23 @@ def preview(org: Organization, order: Order) -> Document:
     return connector.render(order, config, context)
 
 
-def retry(export: ERPExport, actor: Actor) -> ERPExport:
-    """Send the order of an export that came to nothing again, as a new export through the active connection.
+def approve(export: ERPExport, actor: Actor) -> ERPExport:
+    """Let an export go that waits for approval.
 
     Raises:
-        NotRetryable: it is not failed, rejected or unconfirmed, or was retried before.
-        NoActiveConnector: there is no way to send it.
-        ExportExists: the order was submitted anew in the meantime.
+        NotHeld: it does not wait for approval.
     """
-    try:
-        with transaction.atomic():
-            old = ERPExport.objects.select_for_update(of=("self",)).select_related("org").get(pk=export.pk)
-            if not old.is_retryable:
-                raise NotRetryable(status=old.status)
-            connection = _active_connection(old.org)
-            old.superseded_at = timezone.now()
-            old.save(update_fields=["superseded_at", "updated_at"])
-            new = _insert(
-                old.org,
-                actor,
-                connection,
-                order_id=old.order_id,
-                order=old.order,
-                order_fingerprint=old.order_fingerprint,
-                retry_of=old,
-            )
-            record(actor, "export.retried", org=old.org, target=new, order_id=old.order_id, retry_of=str(old.pk))
-    except IntegrityError as error:
-        _only_expected(error)
-        _refuse_second(export.org, export.order_id)
-        raise
-    _log("export.retried", new, retry_of=str(old.pk))
-    return new
+    with transaction.atomic():
+        approved = ERPExport.objects.filter(pk=export.pk, status=ExportStatus.PENDING, held=True).update(
+            held=False, updated_at=timezone.now()
+        )
+        export.refresh_from_db()
+        if not approved:
+            raise NotHeld(status=export.status)
+        jobs.wake(export.connection_id)
+        record(actor, "export.approved", org=export.org, target=export, order_id=export.order_id)
+    _log("export.approved", export)
+    return export
 
 
 def cancel(export: ERPExport, actor: Actor) -> ERPExport:
@@ -155,7 +153,7 @@ def cancel(export: ERPExport, actor: Actor) -> ERPExport:
     now = timezone.now()
     with transaction.atomic():
         withdrawn = ERPExport.objects.filter(pk=export.pk, status=ExportStatus.PENDING, outcome_unknown=False).update(
-            status=ExportStatus.CANCELLED, next_attempt_at=None, finished_at=now, updated_at=now
+            status=ExportStatus.CANCELLED, held=False, next_attempt_at=None, finished_at=now, updated_at=now
         )
         export.refresh_from_db()
         if not withdrawn:
@@ -163,6 +161,96 @@ def cancel(export: ERPExport, actor: Actor) -> ERPExport:
         record(actor, "export.cancelled", org=export.org, target=export, order_id=export.order_id)
     _log("export.cancelled", export)
     return export
+
+
+def dismiss(export: ERPExport, actor: Actor, *, reason: str) -> ERPExport:
+    """Put an export aside that came to nothing, or may have: nobody is reminded of it any more, all else stays.
+
+    Raises:
+        NotDismissible: it is not failed, rejected or unconfirmed, was retried, or was put aside before.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        dismissed = ERPExport.objects.filter(
+            pk=export.pk, status__in=RETRYABLE, superseded_at=None, dismissed_at=None
+        ).update(dismissed_at=now, updated_at=now)
+        export.refresh_from_db()
+        if not dismissed:
+            raise NotDismissible(status=export.status)
+        record(actor, "export.dismissed", org=export.org, target=export, order_id=export.order_id, reason=reason)
+    _log("export.dismissed", export)
+    return export
+
+
+def retry(export: ERPExport, actor: Actor) -> ERPExport:
+    """Send the order of an export that came to nothing again, as a new export through the active connection.
+
+    Raises:
+        NotRetryable: it is not failed, rejected or unconfirmed, or was retried before.
+        NoActiveConnector: there is no way to send it.
+        ExportExists: the order was submitted anew in the meantime.
+    """
+    return _send_anew(export, actor, "export.retried", allowed=RETRYABLE, otherwise=NotRetryable)
+
+
+def resend(export: ERPExport, actor: Actor, *, reason: str) -> ERPExport:
+    """Send an order once more although it was delivered; the ERP may then have it twice.
+
+    The document gets another name, so that no far end takes it for the one it has.
+
+    Raises:
+        NotResendable: it is on its way or was cancelled, or another export took its place.
+        NoActiveConnector: there is no way to send it.
+        ExportExists: the order was submitted anew in the meantime.
+    """
+    return _send_anew(export, actor, "export.resent", allowed=RESENDABLE, otherwise=NotResendable, reason=reason)
+
+
+def _send_anew(
+    export: ERPExport,
+    actor: Actor,
+    action: str,
+    *,
+    allowed: Collection[ExportStatus],
+    otherwise: type[Refused],
+    reason: str = "",
+) -> ERPExport:
+    """Let a new export take the place of this one.
+
+    Args:
+        export: the one that has ended.
+        actor: who wants it.
+        action: what the audit trail calls it.
+        allowed: the states from which it may be done.
+        otherwise: the refusal in all others.
+        reason: why it is done.
+    """
+    told = {"reason": reason} if reason else {}
+    try:
+        with transaction.atomic():
+            old = ERPExport.objects.select_for_update(of=("self",)).select_related("org").get(pk=export.pk)
+            if old.status not in allowed or old.superseded_at is not None:
+                raise otherwise(status=old.status)
+            connection = _active_connection(old.org)
+            old.superseded_at = timezone.now()
+            old.save(update_fields=["superseded_at", "updated_at"])
+            new = _insert(
+                old.org,
+                actor,
+                connection,
+                order_id=old.order_id,
+                order=old.order,
+                order_fingerprint=old.order_fingerprint,
+                retry_of=old,
+                reason=reason,
+            )
+            record(actor, action, org=old.org, target=new, order_id=old.order_id, retry_of=str(old.pk), **told)
+    except IntegrityError as error:
+        _only_expected(error)
+        _refuse_second(export.org, export.order_id)
+        raise
+    _log(action, new, retry_of=str(old.pk))
+    return new
 
 
 def move_waiting(org: Organization | None = None) -> int:
