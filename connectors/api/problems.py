@@ -30,7 +30,7 @@ from connectors.exceptions import (
     UnknownConnector,
 )
 from connectors.results import TestResult
-from connectors.services.errors import ConnectionGone, IdempotencyKeyReused, Refused, TooManyTests
+from connectors.services.errors import Gone, IdempotencyKeyReused, Refused, TooManyTests
 from connectors.validation import prefixed
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -131,7 +131,7 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
             response = _by_status(request, HTTPStatus.TOO_MANY_REQUESTS, error.message, error.hint)
             response["Retry-After"] = str(error.retry_after)
             return response
-        case ConnectionGone():
+        case Gone():
             return _by_status(request, HTTPStatus.NOT_FOUND)
         case Refused():
             reused = isinstance(error, IdempotencyKeyReused)

@@ -208,6 +208,10 @@ class Migration(migrations.Migration):
             index=django.contrib.postgres.indexes.HashIndex(condition=models.Q(('document_name', ''), _negated=True), fields=['document_name'], name='erp_export_by_document'),
         ),
         migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(condition=models.Q(('held', True), ('status', 'PENDING')), fields=['org', 'created_at'], name='erp_export_held'),
+        ),
+        migrations.AddIndex(
             model_name='exportattempt',
             index=models.Index(fields=['finished_at', 'outcome'], name='erp_export_attempt_by_time'),
         ),
@@ -303,9 +307,17 @@ class Migration(migrations.Migration):
                 'indexes': [
                     models.Index(fields=['webhook', '-occurred_at', '-id'], name='erp_webhook_delivery_log'),
                     models.Index(condition=models.Q(('state', 'PENDING')), fields=['webhook', 'occurred_at', 'id'], name='erp_webhook_delivery_pending'),
-                    models.Index(condition=models.Q(('finished_at__isnull', False)), fields=['finished_at'], name='erp_webhook_delivery_finished'),
+                    django.contrib.postgres.indexes.BrinIndex(fields=['occurred_at'], name='erp_webhook_delivery_by_age'),
                 ],
             },
         ),
         migrations.RunSQL(TELL_WEBHOOKS, FORGET_WEBHOOKS),
+        migrations.RemoveIndex(
+            model_name='erpexport',
+            name='erp_export_pending',
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(condition=models.Q(('held', False), ('status', 'PENDING')), fields=['connection', 'created_at', 'id'], name='erp_export_in_line'),
+        ),
     ]

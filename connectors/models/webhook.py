@@ -10,6 +10,7 @@ import uuid
 from typing import Any, Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.utils import timezone
 
@@ -160,11 +161,7 @@ class WebhookDelivery(models.Model):
                 condition=models.Q(state="PENDING"),
                 name="erp_webhook_delivery_pending",
             ),
-            models.Index(
-                fields=("finished_at",),
-                condition=models.Q(finished_at__isnull=False),
-                name="erp_webhook_delivery_finished",
-            ),
+            BrinIndex(fields=("occurred_at",), name="erp_webhook_delivery_by_age"),  # to forget the old ones
         )
 
     def __str__(self) -> str:

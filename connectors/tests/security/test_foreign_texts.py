@@ -14,7 +14,7 @@ from connectors.models import ConnectionTest
 from connectors.port import ERPConnectorPort
 from connectors.registry import registry
 from connectors.services import connections, diagnosis
-from connectors.services.testers import Testers
+from connectors.services.crews import Crew
 from connectors.tests.api.conftest import problem
 
 WORDS = RuntimeError, ValueError, AssertionError, KeyError, OSError
@@ -119,12 +119,11 @@ def test_a_command_cannot(acme, actor, canaries, silence, config):
     assert "RuntimeError" in str(refusal.value)
 
 
-def test_a_thread_cannot(acme, actor, config, silence, monkeypatch):
+def test_a_thread_cannot(acme, actor, config, silence):
     def fail() -> None:
         TalkativeConfig.parse(config | {"where": "thread"}).say("thread")
 
-    monkeypatch.setattr(diagnosis, "run_next", fail)
-    testers = Testers(1)
+    testers = Crew("tester", 1, fail)
     before = set(threading.enumerate())
 
     testers.call_one()

@@ -7,7 +7,7 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from connectors.models import ERPExport, Webhook, WebhookDelivery, WebhookEvent
-from connectors.tests.rows import a_connection, an_export
+from connectors.tests.rows import an_export
 
 
 def a_webhook(org, **columns):
@@ -19,11 +19,6 @@ def a_webhook(org, **columns):
 
 def told(webhook):
     return list(webhook.deliveries.order_by("occurred_at").values_list("event", flat=True))
-
-
-@pytest.fixture
-def link(acme):
-    return a_connection(acme)
 
 
 @pytest.fixture
