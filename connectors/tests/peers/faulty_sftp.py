@@ -56,7 +56,7 @@ class Faults:
     take_on: str = ""
     """The partner takes the file away at the end of this step: close or rename."""
     taken_into: str = "taken"
-    """The folder where it then lies."""
+    """The folder where it then lies; what is taken again lies in another below."""
     overwriting_rename: bool = False
     times: int = 1_000_000
     skip: int = 0
@@ -160,6 +160,10 @@ class FaultySftp:
         for connection in self._connections:
             connection.abort()
             await connection.wait_closed()
+        stalled = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in stalled:
+            task.cancel()
+        await asyncio.gather(*stalled, return_exceptions=True)
         for file in self._files:
             file.close()
 
@@ -237,6 +241,8 @@ class _Sftp(asyncssh.SFTPServer):
 
     def _take(self, path: Path) -> None:
         folder = self._server.root / self._server.faults.taken_into
+        while (folder / path.name).exists():
+            folder /= "again"
         folder.mkdir(exist_ok=True)
         path.replace(folder / path.name)
 
