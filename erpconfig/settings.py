@@ -124,6 +124,7 @@ EXPORT_LEASE_SECONDS = _env.integer("EXPORT_LEASE_SECONDS", default=120, low=5, 
 EXPORT_MAX_ATTEMPTS = _env.integer("EXPORT_MAX_ATTEMPTS", default=8, low=1, high=100)
 SWEEP_SECONDS = _env.integer("SWEEP_SECONDS", default=10, low=1, high=3_600)
 ACK_POLL_SECONDS = _env.integer("ACK_POLL_SECONDS", default=60, low=1, high=86_400)
+ACK_POLLS_AT_ONCE = _env.integer("ACK_POLLS_AT_ONCE", default=8, low=1, high=100)  # of one worker
 TESTS_AT_ONCE = _env.integer("TESTS_AT_ONCE", default=4, low=1, high=100)  # of one organisation
 TESTS_WAITING = _env.integer("TESTS_WAITING", default=20, low=1, high=1000)  # of one organisation
 TESTS_PER_MINUTE_AND_KEY = _env.integer("TESTS_PER_MINUTE_AND_KEY", default=30, low=1, high=10_000)

@@ -1,16 +1,24 @@
-"""Fetches the answers of the ERPs and records each with its export."""
+"""Fetches the answers of the ERPs, records each with its export, and knows which of them need a person."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
+from django.conf import settings
+from django.db import connection as database
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from connectors.codes import Code
+from connectors.codes import Code, Text, describe
 from connectors.exceptions import (
     ConfigurationError,
     ConnectorError,
@@ -18,63 +26,152 @@ from connectors.exceptions import (
     RejectedByERP,
     UnknownConnector,
 )
-from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus
+from connectors.models import (
+    AcknowledgementRecord,
+    AckOutcome,
+    ConnectionStatus,
+    ERPConnection,
+    ERPExport,
+    ExportStatus,
+)
+from connectors.models.export import RETRYABLE
 from connectors.port import Context
 from connectors.registry import registry
-from connectors.results import Acknowledgement, AckStatus, Settlement
+from connectors.results import Acknowledgement, AckStatus, MalformedAcknowledgement, Settlement
 from connectors.services import configurations, health
 from connectors.services.contexts import make_context
+from connectors.services.errors import NotOpen
+from connectors.services.pooling import give_back
 from connectors.services.verdicts import as_erp_order_id, error_of
+from tenants.actors import Actor
+from tenants.models import record
 
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS: Final = 60.0
 """How long one look at one ERP may take."""
 
+_LEASE: Final = timedelta(seconds=POLL_SECONDS + 30)
+_IN_DOUBT_FOR: Final = timedelta(days=30)
+"""So long a disabled connection is asked about an order that may have arrived."""
+
+_NEVER_ARRIVED: Final = (ExportStatus.FAILED, ExportStatus.CANCELLED)
+_CODES: Final = {
+    AckOutcome.UNMATCHED: Code.ACKNOWLEDGEMENT_UNMATCHED,
+    AckOutcome.MALFORMED: Code.ACKNOWLEDGEMENT_MALFORMED,
+    AckOutcome.CONTRADICTS: Code.ACKNOWLEDGEMENT_CONTRADICTS,
+    AckOutcome.SUPERSEDED: Code.ACKNOWLEDGEMENT_SUPERSEDED,
+}
+"""What is to be said of an acknowledgement that waits for a person."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What one look at one ERP brought."""
+
+    settled: int = 0
+    """How many answers have their place with an export, now or from an earlier look."""
+    outcomes: Counter[AckOutcome] = field(default_factory=Counter)
+    """What became of those that were found."""
+    code: Code | None = None
+    """Why the look came to an end too early."""
+
+
+# Asking
+
 
 def pollable() -> QuerySet[ERPConnection]:
     """Return the connections whose ERP may have an answer for us, and that we may log in to right now."""
     answering = [name for name, connector in registry.connectors.items() if connector.supports_acknowledgements]
-    unanswered = ERPExport.objects.filter(connection=OuterRef("pk"), status=ExportStatus.SENT)
+    in_doubt = Q(status=ExportStatus.UNCONFIRMED, finished_at__gt=timezone.now() - _IN_DOUBT_FOR)
+    unanswered = ERPExport.objects.filter(Q(status=ExportStatus.SENT) | in_doubt, connection=OuterRef("pk"))
     return ERPConnection.objects.usable().filter(
         Q(status=ConnectionStatus.ACTIVE) | Exists(unanswered), connector_type__in=answering
     )
 
 
-def poll_all() -> int:
-    """Fetch the answers of every ERP, one after the other.
+def due() -> QuerySet[ERPConnection]:
+    """Return the connections that nobody asks now and that were not asked in this round, the longest unasked first."""
+    now = timezone.now()
+    this_round = now - timedelta(seconds=settings.ACK_POLL_SECONDS / 2)
+    return (
+        pollable()
+        .filter(Q(acks_polled_at=None) | Q(acks_polled_at__lt=this_round))
+        .filter(Q(acks_leased_until=None) | Q(acks_leased_until__lt=now))
+        .order_by(F("acks_polled_at").asc(nulls_first=True))
+    )
 
-    Returns:
-        How many answers were applied.
-    """
-    return sum(poll(pk) for pk in pollable().values_list("pk", flat=True))
+
+def poll_next() -> bool:
+    """Fetch the answers of the ERP that was not asked for the longest time; return whether there was one to ask."""
+    now = timezone.now()
+    with transaction.atomic():
+        free = due().select_for_update(of=("self",), skip_locked=True, no_key=True)
+        connection = free.select_related("org").first()
+        if connection is None:
+            return False
+        row = ERPConnection.objects.filter(pk=connection.pk)
+        row.update(acks_polled_at=now, acks_leased_until=now + _LEASE)
+    fetch(connection)
+    return True
 
 
 def poll(connection_id: UUID | str) -> int:
     """Fetch the answers of one ERP. Trouble at the far end is logged, not raised: the next poll comes anyway.
 
     Returns:
-        How many answers were applied.
+        How many answers have their place with an export.
     """
     connection = pollable().select_related("org").filter(pk=connection_id).first()
-    if connection is None:
-        return 0
-    ledger = _Ledger(connection)
-    code = _poll(connection, ledger)
-    ERPConnection.objects.filter(pk=connection.pk).update(acks_polled_at=timezone.now())
-    details = {"connection_id": str(connection.pk), "applied": ledger.applied, "unmatched": ledger.unmatched}
+    return fetch(connection).settled if connection else 0
+
+
+def poll_all() -> int:
+    """Fetch the answers of every ERP; see `poll`."""
+    return sum(report.settled for report in fetch_all(list(pollable().select_related("org"))))
+
+
+def fetch_all(connections: list[ERPConnection]) -> list[Report]:
+    """Fetch the answers of several ERPs, some at once, and return what each look brought."""
+    if database.in_atomic_block:  # threads have database connections of their own, which would not see its rows
+        return [fetch(connection) for connection in connections]
+
+    def fetch_here(connection: ERPConnection) -> Report:
+        try:
+            return fetch(connection)
+        finally:
+            give_back()
+
+    with ThreadPoolExecutor(settings.ACK_POLLS_AT_ONCE) as pool:
+        return list(pool.map(fetch_here, connections))
+
+
+def fetch(connection: ERPConnection) -> Report:
+    """Fetch the answers of one ERP and record them.
+
+    Args:
+        connection: with its organisation.
+    """
+    started_at, ledger = timezone.now(), _Ledger(connection)
+    code = _ask(connection, ledger)
+    row = ERPConnection.objects.filter(pk=connection.pk)
+    row.update(acks_polled_at=started_at, acks_leased_until=None)
+    found = {str(outcome).lower(): number for outcome, number in ledger.outcomes.items()}
+    details = {"connection_id": str(connection.pk), "settled": ledger.settled, **found}
     if code is None:
         log.info("acknowledgements.polled", **details)
     else:
         log.warning("acknowledgements.poll_failed", code=str(code), **details)
-    return ledger.applied
+    return Report(settled=ledger.settled, outcomes=ledger.outcomes, code=code)
 
 
-def _poll(connection: ERPConnection, ledger: _Ledger) -> Code | None:
+def _ask(connection: ERPConnection, ledger: _Ledger) -> Code | None:
     """Let the connector fetch and the ledger record; return what went wrong."""
     try:
         connector, config = configurations.load(connection)
-        context = Context(**make_context(connection.org, seconds=POLL_SECONDS, connection=connection))
+        arguments = make_context(connection.org, seconds=POLL_SECONDS, connection=connection)
+        context = Context(**arguments, report_malformed=ledger.note_malformed)
+        give_back()
         connector.poll_acknowledgements(config, context, ledger.settle)
     except EncryptionError as error:
         health.note_unreadable(connection)
@@ -93,46 +190,124 @@ def _poll(connection: ERPConnection, ledger: _Ledger) -> Code | None:
     return None
 
 
+# Recording
+
+
 class _Ledger:
     """Records the answers found through one connection."""
 
     def __init__(self, connection: ERPConnection) -> None:
-        self._org_id = connection.org_id
-        self.applied = 0
-        self.unmatched = 0
+        self._connection = connection
+        self.settled = 0
+        self.outcomes: Counter[AckOutcome] = Counter()
 
     def settle(self, answer: Acknowledgement) -> Settlement:
         """Record one answer with the export it belongs to."""
         with transaction.atomic():
-            of_that_name = ERPExport.objects.filter(org_id=self._org_id, filename=answer.filename)
-            export = of_that_name.select_for_update().order_by("-created_at").first()
-            settlement = Settlement.UNMATCHED if export is None else _apply(export, answer)
-        self.applied += settlement is Settlement.APPLIED
-        self.unmatched += settlement is Settlement.UNMATCHED
+            export = self._find(answer.filename)
+            if export is not None and export.status == ExportStatus.SENDING:
+                return Settlement.LATER
+            outcome = _outcome(export, answer)
+            settlement = _settlement(export, outcome)
+            if export is not None and settlement is Settlement.APPLIED:
+                _settle(export, answer)
+            self._note(
+                export,
+                outcome,
+                name=answer.source or answer.filename,
+                fingerprint=answer.fingerprint or _fingerprint(answer),
+                status=answer.status,
+                erp_order_id=as_erp_order_id(_storable(answer.erp_order_id)),
+                error=None if answer.status is AckStatus.ACKED else _refusal(answer),
+                processed_at=answer.processed_at,
+            )
+        give_back()
+        self.settled += settlement is Settlement.APPLIED
+        self.outcomes[outcome] += 1
         return settlement
 
+    def note_malformed(self, answer: MalformedAcknowledgement) -> None:
+        """Record an answer that cannot be read; the export that it is meant for stays as it is."""
+        code = Code.ACKNOWLEDGEMENT_MALFORMED
+        text = describe(code, reason=answer.reason)
+        with transaction.atomic():
+            self._note(
+                self._find(answer.filename) if answer.filename else None,
+                AckOutcome.MALFORMED,
+                name=answer.source,
+                fingerprint=answer.fingerprint,
+                error={"code": str(code), "message": text.message, "hint": text.hint},
+            )
+        give_back()
+        self.outcomes[AckOutcome.MALFORMED] += 1
 
-def _apply(export: ERPExport, answer: Acknowledgement) -> Settlement:
+    def _find(self, filename: str) -> ERPExport | None:
+        """Return the export of this name, locked: nobody else settles it meanwhile."""
+        of_that_name = ERPExport.objects.filter(org_id=self._connection.org_id, filename=_storable(filename))
+        export: ERPExport | None = of_that_name.defer("order").select_for_update().order_by("-created_at").first()
+        return export
+
+    def _note(
+        self, export: ERPExport | None, outcome: AckOutcome, *, name: str, fingerprint: str, **columns: Any
+    ) -> None:
+        """Write an answer down, or what has become of one that was written down before."""
+        row, is_new = AcknowledgementRecord.objects.get_or_create(
+            connection=self._connection,
+            name=_storable(name)[:255],
+            fingerprint=fingerprint,
+            defaults={"org_id": self._connection.org_id, "export": export, "outcome": outcome, **columns},
+        )
+        if not is_new:
+            if row.outcome == outcome or row.outcome not in _CODES:
+                return
+            row.export, row.outcome = export, outcome
+            row.save(update_fields=["export", "outcome"])
+        if row.is_open:
+            names = _named(export) if export else {"connection_id": str(row.connection_id)}
+            log.warning(f"acknowledgement.{outcome.lower()}", acknowledgement_id=str(row.pk), **names)
+
+
+def _outcome(export: ERPExport | None, answer: Acknowledgement) -> AckOutcome:
+    if export is None:
+        return AckOutcome.UNMATCHED
+    if export.superseded_at is not None and export.status in RETRYABLE:
+        return AckOutcome.SUPERSEDED
     match export.status:
         case ExportStatus.SENT | ExportStatus.UNCONFIRMED:
-            return _record(export, answer)
+            return AckOutcome.APPLIED
         case ExportStatus.PENDING if export.outcome_unknown:
-            return _record(export, answer)
-        case ExportStatus.ACKED | ExportStatus.REJECTED:
-            if export.status != answer.status:
-                log.warning("acknowledgement.contradicts", **_named(export), status=export.status)
-            return Settlement.APPLIED
-        case ExportStatus.SENDING:
-            return Settlement.LATER
-    return Settlement.UNMATCHED
+            return AckOutcome.APPLIED
+        case ExportStatus.ACKED | ExportStatus.REJECTED if _says_the_same(export, answer):
+            return AckOutcome.REPEATED
+        case ExportStatus.PENDING:
+            return AckOutcome.UNMATCHED
+    return AckOutcome.CONTRADICTS
 
 
-def _record(export: ERPExport, answer: Acknowledgement) -> Settlement:
+def _says_the_same(export: ERPExport, answer: Acknowledgement) -> bool:
+    """Return whether an answer repeats how an export ended; another order number in the ERP is another order."""
+    numbers = {export.erp_order_id, as_erp_order_id(answer.erp_order_id)} - {""}
+    return export.status == answer.status and len(numbers) < 2
+
+
+def _settlement(export: ERPExport | None, outcome: AckOutcome) -> Settlement:
+    """Return what the connector does with the answer; where nothing was sent, a person looks at it as it lies there."""
+    if export is None or outcome is AckOutcome.UNMATCHED:
+        return Settlement.UNMATCHED
+    if export.status in _NEVER_ARRIVED and outcome is not AckOutcome.SUPERSEDED:
+        return Settlement.UNMATCHED
+    return Settlement.APPLIED
+
+
+def _settle(export: ERPExport, answer: Acknowledgement) -> None:
+    """Let the export end as the ERP says, unless it has ended already."""
+    if export.status not in (ExportStatus.SENT, ExportStatus.UNCONFIRMED, ExportStatus.PENDING):
+        return
     now = timezone.now()
     accepted = answer.status is AckStatus.ACKED
     ERPExport.objects.filter(pk=export.pk).update(
         status=ExportStatus.ACKED if accepted else ExportStatus.REJECTED,
-        erp_order_id=as_erp_order_id(answer.erp_order_id) or export.erp_order_id,
+        erp_order_id=as_erp_order_id(_storable(answer.erp_order_id)) or export.erp_order_id,
         error=None if accepted else _refusal(answer),
         outcome_unknown=False,
         next_attempt_at=None,
@@ -140,12 +315,97 @@ def _record(export: ERPExport, answer: Acknowledgement) -> Settlement:
         updated_at=now,
     )
     log.info("export.acknowledged" if accepted else "export.rejected", **_named(export))
-    return Settlement.APPLIED
 
 
 def _refusal(answer: Acknowledgement) -> dict[str, Any]:
-    return error_of(RejectedByERP()) | {"erp": {"code": answer.error_code, "message": answer.message}}
+    said = {"code": answer.error_code, "message": answer.message}
+    return error_of(RejectedByERP()) | {"erp": {name: text and _storable(text) for name, text in said.items()}}
+
+
+def _fingerprint(answer: Acknowledgement) -> str:
+    """Return what tells an answer from another where the connector does not; when it was given makes no difference."""
+    said = {name: value for name, value in asdict(answer).items() if name != "processed_at"}
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
+
+
+def _storable(text: str | None) -> str:
+    """Return a text of the far end as the database can hold it: without NUL and lone surrogates."""
+    return (text or "").replace("\0", "?").encode(errors="replace").decode()
 
 
 def _named(export: ERPExport) -> dict[str, str]:
     return {"export_id": str(export.pk), "connection_id": str(export.connection_id)}
+
+
+# What needs a person
+
+
+def problem_of(acknowledgement: AcknowledgementRecord) -> Text | None:
+    """Return what is to be said of an acknowledgement that waits for a person, or has waited; None for the others."""
+    if acknowledgement.outcome == AckOutcome.MALFORMED and acknowledgement.error:
+        return Text(message=acknowledgement.error["message"], hint=acknowledgement.error["hint"])
+    if not acknowledgement.is_open and acknowledgement.resolved_at is None:
+        return None
+    return describe(_CODES[AckOutcome(acknowledgement.outcome)])
+
+
+def resolve(acknowledgement: AcknowledgementRecord, actor: Actor) -> AcknowledgementRecord:
+    """Put an acknowledgement aside that waits for a person.
+
+    Raises:
+        NotOpen: it does not wait, or somebody else was faster.
+    """
+    with transaction.atomic():
+        row: AcknowledgementRecord | None = (
+            AcknowledgementRecord.objects.select_for_update(of=("self",))
+            .select_related("org", "connection", "export")
+            .filter(pk=acknowledgement.pk)
+            .first()
+        )
+        if row is None or not row.is_open:
+            raise NotOpen
+        row.resolved_at = timezone.now()
+        row.save(update_fields=["resolved_at"])
+        record(actor, "acknowledgement.resolved", org=row.org, target=row, name=row.name, outcome=row.outcome)
+    log.info("acknowledgement.resolved", acknowledgement_id=str(row.pk), connection_id=str(row.connection_id))
+    return row
+
+
+def overdue_counts() -> dict[UUID, int]:
+    """Return how many answers are overdue, for each connection that expects answers in a certain time."""
+    expecting = ERPConnection.objects.filter(ack_expected_within__isnull=False).values_list("pk", flat=True)
+    overdue = ERPExport.objects.overdue().order_by().values("connection_id").annotate(count=Count("id"))
+    return dict.fromkeys(expecting, 0) | dict(overdue.values_list("connection_id", "count"))
+
+
+def announce_overdue() -> int:
+    """Warn once of each order whose answer is overdue.
+
+    Returns:
+        How many warnings were given.
+    """
+    of_connection = ERPExport.objects.overdue().filter(connection=OuterRef("pk"))
+    untold = of_connection.filter(Q(sent_at__gt=OuterRef("overdue_told_until")))
+    expecting = ERPConnection.objects.filter(ack_expected_within__isnull=False)
+    return sum(
+        _announce(connection)
+        for connection in expecting.filter(Exists(untold) | Q(Exists(of_connection), overdue_told_until=None))
+    )
+
+
+def _announce(connection: ERPConnection) -> int:
+    told_until = connection.overdue_told_until
+    overdue = ERPExport.objects.overdue().filter(connection=connection)
+    untold = overdue.filter(sent_at__gt=told_until) if told_until else overdue
+    late = list(untold.order_by("sent_at").values_list("pk", "sent_at"))
+    if not late:
+        return 0
+    # Unless another process was faster.
+    row = ERPConnection.objects.filter(pk=connection.pk, overdue_told_until=told_until)
+    if not row.update(overdue_told_until=late[-1][1]):
+        return 0
+    for export_id, sent_at in late:
+        names = {"export_id": str(export_id), "connection_id": str(connection.pk)}
+        log.warning("export.acknowledgement_overdue", sent_at=sent_at.isoformat(), **names)
+    log.warning("connection.acknowledgements_overdue", connection_id=str(connection.pk), count=len(late))
+    return len(late)

@@ -169,3 +169,9 @@ class WebhookDisabled(Refused):
 
     code = "CONFLICT"
     hint = "Enable it first."
+
+
+class NotOpen(Refused):
+    """Only an acknowledgement that waits for a person can be put aside."""
+
+    code = "CONFLICT"
