@@ -14,8 +14,9 @@ from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
-from connectors.services import acknowledgements, checks, delivery, diagnosis, jobs
+from connectors.services import acknowledgements, checks, delivery, diagnosis, jobs, webhook_sending
 from connectors.services.testers import testers
+from connectors.services.webhook_sending import senders
 
 _URGENT: Final = 10
 """The sweep must not wait behind the work that it is there to start."""
@@ -67,10 +68,18 @@ def poll_acknowledgements(timestamp: int) -> None:  # noqa: ARG001  # procrastin
         jobs.poll(connection_id)
 
 
+@app.periodic(cron=_every(settings.WEBHOOK_SECONDS))
+@app.task(queueing_lock="send_webhooks", priority=_URGENT)
+def send_webhooks(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
+    """Tell the webhooks what happened, in threads of their own."""
+    senders.call_one()
+
+
 @app.periodic(cron="7 * * * *")
 @app.task(queueing_lock="keep_house")
 def keep_house(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Warn of credentials that expire, and forget what is no longer kept."""
+    webhook_sending.forget_old()
     checks.announce_expiries()
     checks.forget_old_tests()
 

@@ -132,6 +132,8 @@ TESTS_PER_MINUTE_AND_ORGANISATION = _env.integer("TESTS_PER_MINUTE_AND_ORGANISAT
 TESTS_PER_MINUTE_AND_DESTINATION = _env.integer("TESTS_PER_MINUTE_AND_DESTINATION", default=20, low=1, high=10_000)
 WEB_THREADS = _env.integer("WEB_THREADS", default=64, low=2, high=1000)  # of one process of the web server
 TEST_THREADS = _env.integer("TEST_THREADS", default=32, low=1, high=500)  # of one worker
+WEBHOOK_SECONDS = _env.integer("WEBHOOK_SECONDS", default=3, low=1, high=59)  # between looks for what is to be told
+WEBHOOK_THREADS = _env.integer("WEBHOOK_THREADS", default=32, low=1, high=500)  # of one worker
 PROCRASTINATE_WORKER_DEFAULTS = {
     "concurrency": 8,
     "shutdown_graceful_timeout": 15,

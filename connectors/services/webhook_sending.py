@@ -16,6 +16,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import structlog
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Coalesce
@@ -28,6 +29,7 @@ from connectors.models import DisabledBecause, Webhook, WebhookDelivery, Webhook
 from connectors.port import Context
 from connectors.services import installation
 from connectors.services.contexts import make_context
+from connectors.services.crews import Crew
 from connectors.services.pooling import give_back
 from connectors.standard_webhooks import Message, Reply
 from tenants.actors import Actor
@@ -214,3 +216,7 @@ def _disable(row: Webhook, reason: DisabledBecause) -> None:
     row.enabled, row.disabled_because = False, reason
     record(Actor.system("webhooks"), "webhook.disabled", org=row.org, target=row, reason=str(reason))
     log.warning("webhook.disabled", reason=str(reason))
+
+
+senders: Final = Crew("webhook sender", settings.WEBHOOK_THREADS, run_next)
+"""Those of this process."""
