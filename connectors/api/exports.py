@@ -32,7 +32,7 @@ from tenants.permissions import ALL, OPERATE
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
 _IDEMPOTENCY_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
-_ACCEPTED: Final = Answer(
+ACCEPTED: Final = Answer(
     description="Accepted; a worker sends it.",
     model=shapes.ExportDetail,
     example=examples.PENDING_EXPORT | {"order": examples.ORDER},
@@ -62,7 +62,9 @@ class ExportsView(ListView):
     )
     def get(self, request: Request) -> Response:
         """List the organisation's exports."""
-        return self.page(_of(self.org).defer("order"), lambda export: shapes.Export(**_columns(export)).as_json())
+        return self.page(
+            of_organization(self.org).defer("order"), lambda export: shapes.Export(**_columns(export)).as_json()
+        )
 
     @describe(
         "submit_export",
@@ -70,7 +72,7 @@ class ExportsView(ListView):
         request=shapes.ExportInput,
         request_examples={"An order": examples.EXPORT_INPUT},
         answers={
-            202: _ACCEPTED,
+            202: ACCEPTED,
             200: Answer(
                 description="This key brought this order before: the same export, as it is now.",
                 model=shapes.ExportDetail,
@@ -94,7 +96,7 @@ class ExportsView(ListView):
         key = _idempotency_key(request)
         order = shapes.ExportInput.parse(request.data).order
         export, is_new = exports.submit(self.org, self.actor, order, idempotency_key=key)
-        return _located(export, HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK)
+        return located(export, HTTPStatus.ACCEPTED if is_new else HTTPStatus.OK)
 
 
 class ExportView(ApiView):
@@ -115,7 +117,7 @@ class ExportView(ApiView):
     )
     def get(self, request: Request, export_id: UUID) -> Response:
         """Show an export with its order."""
-        return Response(_show(found(_of(self.org), export_id)))
+        return Response(show(found(of_organization(self.org), export_id)))
 
 
 class ExportAttemptsView(ListView):
@@ -130,7 +132,7 @@ class ExportAttemptsView(ListView):
     )
     def get(self, request: Request, export_id: UUID) -> Response:
         """List every try to deliver this export, with its steps as they ran."""
-        export = found(_of(self.org), export_id)
+        export = found(of_organization(self.org), export_id)
         return self.page(ExportAttempt.objects.of(self.org).filter(export=export), _show_attempt)
 
 
@@ -149,7 +151,7 @@ class ExportDocumentView(ApiView):
     def get(self, request: Request, export_id: UUID) -> HttpResponseBase:
         """Fetch the bytes that every attempt sends; 404 while none are rendered."""
         try:
-            document = documents.load(found(_of(self.org), export_id))
+            document = documents.load(found(of_organization(self.org), export_id))
         except DocumentError as error:
             return problem_response(request, HTTPStatus.CONFLICT, error.code, detail=error.message, hint=error.hint)
         if document is None:
@@ -167,14 +169,14 @@ class ExportRetryView(ApiView):
         "Retry an export",
         request=shapes.EmptyInput,
         is_body_required=False,
-        answers={202: _ACCEPTED},
+        answers={202: ACCEPTED},
         problems={409: ("EXPORT_EXISTS", "NO_ACTIVE_CONNECTOR", "CONFLICT")},
     )
     def post(self, request: Request, export_id: UUID) -> Response:
         """Send the order of a failed, rejected or unconfirmed export again, as a new export."""
-        export = found(_of(self.org), export_id)
+        export = found(of_organization(self.org), export_id)
         shapes.EmptyInput.parse(request.data)
-        return _located(exports.retry(export, self.actor), HTTPStatus.ACCEPTED)
+        return located(exports.retry(export, self.actor), HTTPStatus.ACCEPTED)
 
 
 class ExportCancelView(ApiView):
@@ -192,9 +194,9 @@ class ExportCancelView(ApiView):
     )
     def post(self, request: Request, export_id: UUID) -> Response:
         """Withdraw a pending export of which nothing can have arrived."""
-        export = found(_of(self.org), export_id)
+        export = found(of_organization(self.org), export_id)
         shapes.EmptyInput.parse(request.data)
-        return Response(_show(exports.cancel(export, self.actor)))
+        return Response(show(exports.cancel(export, self.actor)))
 
 
 class ExportPreviewView(ApiView):
@@ -226,7 +228,8 @@ class ExportPreviewView(ApiView):
         return problem_response(request, HTTPStatus.CONFLICT, code, detail=text.message, hint=text.hint)
 
 
-def _of(org: Organization) -> ExportQuerySet:
+def of_organization(org: Organization) -> ExportQuerySet:
+    """Return the organisation's exports."""
     return ERPExport.objects.of(org).select_related("connection")
 
 
@@ -238,12 +241,14 @@ def _idempotency_key(request: Request) -> str:
     raise InvalidInput([Fault(path=IDEMPOTENCY_KEY, message=message, code="missing" if key is None else "invalid")])
 
 
-def _located(export: ERPExport, status: HTTPStatus) -> Response:
+def located(export: ERPExport, status: HTTPStatus) -> Response:
+    """Return an answer that shows an export and says where to follow it."""
     location = reverse("api:export", args=[export.pk])
-    return Response(_show(export), status=status, headers={"Location": location})
+    return Response(show(export), status=status, headers={"Location": location})
 
 
-def _show(export: ERPExport) -> dict[str, Any]:
+def show(export: ERPExport) -> dict[str, Any]:
+    """Return an export with its order as the API shows it."""
     return shapes.ExportDetail(**_columns(export), order=export.order).as_json()
 
 
@@ -265,8 +270,11 @@ def _columns(export: ERPExport) -> dict[str, Any]:
         "attempts": export.attempts,
         "next_attempt_at": export.next_attempt_at,
         "outcome_unknown": export.outcome_unknown,
+        "held": export.held,
         "retry_of": export.retry_of_id,
         "superseded": export.superseded_at is not None,
+        "reason": export.reason or None,
+        "dismissed": export.dismissed_at is not None,
         "created_at": export.created_at,
         "updated_at": export.updated_at,
         "sent_at": export.sent_at,

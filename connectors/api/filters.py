@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db.models import Q, QuerySet
-from django_filters import CharFilter, FilterSet, IsoDateTimeFilter, MultipleChoiceFilter, UUIDFilter
+from django_filters import (
+    CharFilter,
+    FilterSet,
+    IsoDateTimeFilter,
+    MultipleChoiceFilter,
+    TypedChoiceFilter,
+    UUIDFilter,
+)
 
 from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus, Health
 from connectors.services import configurations
 from tenants.models import AuditEvent
+
+
+class FlagFilter(TypedChoiceFilter):
+    """Takes `true` and `false`, and refuses everything else, where django-filter's own would take it for nothing."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        choices = (("true", "true"), ("false", "false"))
+        super().__init__(choices=choices, coerce=lambda text: text == "true", **kwargs)
 
 
 class ConnectionFilter(FilterSet):
@@ -39,6 +56,10 @@ class ExportFilter(FilterSet):
     created_after = IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", help_text="At or after this time.")
     created_before = IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", help_text="Before this time.")
     filename = CharFilter(help_text="The document's file name, exactly.")
+    held = FlagFilter(help_text="Whether it waits for approval.")
+    dismissed = FlagFilter(
+        field_name="dismissed_at", lookup_expr="isnull", exclude=True, help_text="Whether a person put it aside."
+    )
 
     class Meta:
         model = ERPExport

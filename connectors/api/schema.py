@@ -22,6 +22,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from connectors.api import pagination, shapes
+from connectors.api.filters import FlagFilter
 from connectors.api.problems import MEDIA_TYPE
 from connectors.api.views import ApiView, ListView
 from tenants.authentication import ORGANIZATION_HEADER
@@ -264,6 +265,8 @@ def _filter_schema(each: Any) -> Json:
     match each:
         case MultipleChoiceFilter():
             return {"type": "array", "items": {"type": "string", "enum": [value for value, _ in each.extra["choices"]]}}
+        case FlagFilter():
+            return {"type": "boolean"}
         case UUIDFilter():
             return {"type": "string", "format": "uuid"}
         case IsoDateTimeFilter():

@@ -403,8 +403,11 @@ class Export(Shape):
     attempts: int
     next_attempt_at: Annotated[datetime | None, Field(description="Not before this time; null is at once.")]
     outcome_unknown: Annotated[bool, Field(description="An attempt may have arrived; it is looked up before sending.")]
+    held: Annotated[bool, Field(description="It waits for approval.")]
     retry_of: UUID | None
     superseded: Annotated[bool, Field(description="A retry took its place.")]
+    reason: Annotated[str | None, Field(description="Why the order was sent once more.")]
+    dismissed: Annotated[bool, Field(description="A person put it aside.")]
     created_at: datetime
     updated_at: datetime
     sent_at: datetime | None

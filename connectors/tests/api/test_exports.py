@@ -15,7 +15,7 @@ ORDER = sample_orders.minimal("SO-1").as_json()
 KEYS = {
     "id", "status", "connector", "order_id", "filename", "document", "receipt", "erp_order_id", "error", "warnings",
     "attempts", "next_attempt_at", "outcome_unknown", "retry_of", "superseded", "created_at", "updated_at", "sent_at",
-    "finished_at",
+    "finished_at", "held", "reason", "dismissed",
 }  # fmt: skip
 
 
@@ -158,6 +158,8 @@ class TestLists:
 
         assert count("status=PENDING&status=SENT") == count("order_id=SO-1") == count(f"connector={mock['id']}") == 1
         assert count("created_after=2020-01-01T00:00:00Z") == 1
+        assert count("held=false") == count("dismissed=false") == 1
+        assert count("held=true") == count("dismissed=true") == 0
         assert count("status=SENT") == count("order_id=SO-2") == count("created_before=2020-01-01T00:00:00Z") == 0
 
     @pytest.mark.parametrize(
@@ -165,7 +167,7 @@ class TestLists:
         [
             ("status=sent", "status"), ("status=", "status"), ("connector=x", "connector"), ("limit=0", "limit"),
             ("limit=201", "limit"), ("limit=x", "limit"), ("cursor=x", "cursor"),
-            ("created_after=today", "created_after"),
+            ("created_after=today", "created_after"), ("held=yes", "held"), ("dismissed=1", "dismissed"),
             ("order_id=a&order_id=b", "order_id"), ("order_id=%00", "order_id"), ("state=SENT", "state"),
         ],
     )  # fmt: skip
