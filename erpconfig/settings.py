@@ -184,6 +184,10 @@ METRICS_ALLOWED_NETWORKS = _env.parsed(
     default=parsers.networks("127.0.0.0/8,::1"),
     remedy="For example 10.20.0.0/16.",
 )
+METRICS_CACHE_SECONDS = _env.integer("METRICS_CACHE_SECONDS", default=5, low=0, high=300)
+# Whether /readyz asks for a living worker, and how long the oldest job may have waited.
+READY_NEEDS_WORKER = _env.boolean("READY_NEEDS_WORKER", default=False)
+READY_JOB_SECONDS = _env.integer("READY_JOB_SECONDS", default=300, low=1, high=86_400)
 
 # -- The API ---------------------------------------------------------------------------------------------------------
 

@@ -165,6 +165,11 @@ class ERPExport(models.Model):
                 name="erp_export_pending",
             ),
             models.Index(
+                fields=("org", "created_at"),
+                condition=models.Q(status="PENDING", held=True),
+                name="erp_export_held",
+            ),
+            models.Index(
                 fields=("org", "status"),
                 condition=models.Q(
                     superseded_at=None, dismissed_at=None, status__in=("FAILED", "REJECTED", "UNCONFIRMED")

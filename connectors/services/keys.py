@@ -14,11 +14,20 @@ import structlog
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import models, transaction
+from django.db.models.functions import Substr
 
 from connectors.encryption import envelope
 from connectors.exceptions import EncryptionError
 from connectors.fields import EncryptedConfigField, key_ring
-from connectors.models import EncryptionKey, KeyState
+from connectors.models import (
+    ConnectionStatus,
+    ConnectionTest,
+    EncryptionKey,
+    ERPConnection,
+    Health,
+    KeyState,
+    TestState,
+)
 from tenants.actors import Actor
 from tenants.models import record
 
@@ -143,6 +152,28 @@ def status(*, batch: int = 500) -> KeyStatus:
     return KeyStatus(keys=_refresh_registry(rows), unreadable=tuple(unreadable))
 
 
+def rows_by_key() -> dict[bytes, int]:
+    """Return how many rows each master key has sealed, by its id, without opening any."""
+    counts: Counter[bytes] = Counter()
+    for field in encrypted_fields():
+        sealed = _sealed(field)
+        if field.model is ConnectionTest:  # only the few that have not ended hold one
+            sealed = sealed.filter(state__in=(TestState.QUEUED, TestState.RUNNING))
+        for key_id, count in sealed.values_list("key_id").annotate(models.Count("pk")).order_by():
+            counts[bytes(key_id)] += count
+    return dict(counts)
+
+
+def has_missing_key() -> bool:
+    """Return whether an active connection was sealed with a master key that is not configured here.
+
+    A connection that is known to be unreadable does not count: that is its own state, not that of this process.
+    """
+    in_use = _sealed(EncryptedConfigField.of(ERPConnection())).filter(status=ConnectionStatus.ACTIVE)
+    unreadable = in_use.exclude(health=Health.UNREADABLE).exclude(key_id__in=key_ring().key_ids)
+    return bool(unreadable.exists())
+
+
 def encrypted_fields() -> list[EncryptedConfigField]:
     """Return every encrypted field of the installed models.
 
@@ -158,6 +189,15 @@ def encrypted_fields() -> list[EncryptedConfigField]:
     if not found:
         raise NoEncryptedFields
     return found
+
+
+def _sealed(field: EncryptedConfigField) -> models.QuerySet[Any]:
+    """Return the rows that hold an envelope, each with the `key_id` of its header."""
+    prefix, key_id = (
+        Substr(field.attname, start, length, output_field=models.BinaryField())
+        for start, length in ((1, len(envelope.PREFIX)), (len(envelope.PREFIX) + 1, envelope.KEY_ID_SIZE))
+    )
+    return _table(field).alias(prefix=prefix).filter(prefix=envelope.PREFIX).annotate(key_id=key_id)
 
 
 def _rows(batch: int) -> Iterator[tuple[EncryptedConfigField, Any]]:

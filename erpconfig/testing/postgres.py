@@ -34,6 +34,8 @@ _UNSET: Final = (
     "LOG_FORMAT",
     "LOG_LEVEL",
     "METRICS_ALLOWED_NETWORKS",
+    "READY_JOB_SECONDS",
+    "READY_NEEDS_WORKER",
     "STATIC_ROOT",
     "SWEEP_SECONDS",
     "TESTS_AT_ONCE",
@@ -50,6 +52,7 @@ _SET: Final = {
     "ENCRYPTION_MASTER_KEY": bytes(range(32)).hex(),
     "ALLOWED_HOSTS": "testserver,localhost,127.0.0.1",
     "HTTPS": "false",
+    "METRICS_CACHE_SECONDS": "0",
 }
 
 

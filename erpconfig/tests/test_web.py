@@ -11,9 +11,13 @@ from django.db import OperationalError, connection
 from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import path
 
+from connectors.models import Health
+from connectors.tests.rows import a_connection
 from erpconfig import urls
+from tenants.models import Organization
 
 pytestmark = pytest.mark.django_db
 
@@ -58,6 +62,34 @@ class TestHealth:
 
         assert_not_ready(client.get("/readyz"), "encryption")
 
+    def test_readyz_names_a_key_that_a_connection_needs(self, client: Client, settings: LazySettings) -> None:
+        connection = a_connection(Organization.objects.create(slug="acme"))
+        settings.ENCRYPTION_MASTER_KEY = bytes(range(1, 33)).hex()
+
+        assert_not_ready(client.get("/readyz"), "encryption")
+
+        type(connection).objects.update(health=Health.UNREADABLE)  # its own state by now, and no longer ours
+        assert client.get("/readyz").status_code == 200
+
+    def test_readyz_names_the_queue_where_a_worker_is_expected(self, client: Client, settings: LazySettings) -> None:
+        settings.READY_NEEDS_WORKER = True
+        assert_not_ready(client.get("/readyz"), "queue")
+
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO procrastinate_workers DEFAULT VALUES")
+            assert client.get("/readyz").json()["checks"][-1] == "queue"
+
+            cursor.execute("INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('default', 'x')")
+            cursor.execute("UPDATE procrastinate_events SET at = now() - interval '301 seconds'")
+            assert_not_ready(client.get("/readyz"), "queue")
+
+    def test_readyz_can_be_asked_every_second(self, client: Client) -> None:
+        client.get("/readyz")
+        with CaptureQueriesContext(connection) as queries:
+            client.get("/readyz")
+
+        assert len(queries) <= 4
+
     @pytest.mark.parametrize("address", ["/livez", "/readyz", "/metrics"])
     def test_they_answer_inside_without_https(self, client: Client, settings: LazySettings, address: str) -> None:
         settings.SECURE_SSL_REDIRECT = True
@@ -71,6 +103,20 @@ class TestHealth:
 
 
 class TestMetrics:
+    def test_many_scrapers_are_one_question(self, client: Client, settings: LazySettings) -> None:
+        client.get("/metrics")
+        settings.METRICS_CACHE_SECONDS = 60
+        with connection.execute_wrapper(refuse):
+            assert b"erp_database_up 1.0" in client.get("/metrics").content
+
+    def test_without_a_database_that_is_what_they_say(self, client: Client) -> None:
+        with connection.execute_wrapper(refuse):
+            answer = client.get("/metrics")
+
+        assert b"erp_database_up 0.0" in answer.content
+        assert b"python_info" in answer.content
+        assert b"s3cret" not in answer.content
+
     def test_inside_they_are_shown(self, client: Client) -> None:
         answer = client.get("/metrics", REMOTE_ADDR="127.0.0.1")
 
