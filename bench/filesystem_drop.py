@@ -24,7 +24,7 @@ def main() -> int:
     parent = Path(sys.argv[1]) if len(sys.argv) > 1 else Path.cwd()  # not /tmp, which may be memory
     with tempfile.TemporaryDirectory(dir=parent) as folder, FilesystemStore(Path(folder)) as store:
         numbers = count()
-        drop = FileDrop(transport="filesystem", folder=store.folder("."), atomic=True, temp_suffix=".tmp")
+        drop = FileDrop(folder=store.folder("."), atomic=True, temp_suffix=".tmp")
 
         def ours() -> None:
             name = f"ours_{next(numbers)}.json"

@@ -42,6 +42,8 @@ class Code(StrEnum):
     # What becomes of an order
     OUTCOME_UNKNOWN = "OUTCOME_UNKNOWN"
     WORKER_LOST = "WORKER_LOST"
+    FOUND_TWICE = "FOUND_TWICE"
+    FILE_VANISHED = "FILE_VANISHED"
     REJECTED_BY_ERP = "REJECTED_BY_ERP"
     TARGET_EXISTS = "TARGET_EXISTS"
     DOCUMENT_INVALID = "DOCUMENT_INVALID"
@@ -165,6 +167,15 @@ CATALOGUE: Final[dict[Code, Text]] = {
         message="The worker that sent this order disappeared.",
         hint="We look the order up before anything is sent again.",
     ),
+    Code.FOUND_TWICE: Text(
+        message="The order lies at the far end twice: {path} and {other}.",
+        hint="Ask the partner whether it was processed twice. It is not sent again by itself.",
+    ),
+    Code.FILE_VANISHED: Text(
+        message="{path} was written, and was gone before it got its final name.",
+        hint="Ask the partner whether a quota removes files, or whether temporary files are taken; then choose another "
+        "temp_suffix or temp_path.",
+    ),
     Code.REJECTED_BY_ERP: Text(
         message="The ERP rejected the order.",
         hint="Correct the order or the ERP's master data, then retry.",
@@ -244,6 +255,7 @@ _UNNAMED: Final[dict[str, str]] = {
     "pinned_identity": "known",
     "username": "this account",
     "path": "The path",
+    "other": "another path",
     "feature": "a part of this order",
     "connector_type": "of this name",
     "known": "none is installed",

@@ -43,6 +43,8 @@ class Receipt:
     sha256: str
     already_delivered: bool = False
     """True when an earlier attempt had delivered them."""
+    taken: bool = False
+    """True when they were gone before anybody could look: only the far end can have taken them."""
 
     def as_json(self) -> dict[str, Any]:
         """Return the receipt as plain JSON values."""

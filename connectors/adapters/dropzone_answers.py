@@ -131,7 +131,7 @@ class Poll:
         aside = self._folder.subfolder(ERROR)
         if aside is not None:
             with suppress(NameTaken):
-                aside.put(_beside(put_as), text.encode(), temp_name=None)
+                aside.write(_beside(put_as), text.encode())
 
     def _is_unchanged(self, entry: Entry) -> bool:
         return self._folder.entry(entry.name) == entry

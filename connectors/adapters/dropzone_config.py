@@ -158,6 +158,15 @@ class DropzoneConfig(ConnectorConfig):
         ),
         AfterValidator(_temp_suffix),
     ] = ".tmp"
+    temp_path: Annotated[
+        FolderPath | None,
+        Field(
+            title="Temporary folder",
+            description="Existing folder for incomplete files, on the same file system as the export folder, where "
+            "the ERP takes every file of the export folder at once; empty for the export folder itself.",
+            examples=["/orders/tmp"],
+        ),
+    ] = None
     timeout_s: Annotated[
         int, INERT, Field(title="Time-out (seconds)", description="How long to wait for each answer.", ge=1, le=120)
     ] = 10
@@ -173,6 +182,11 @@ class DropzoneConfig(ConnectorConfig):
             yield Expiry(field="certificate", kind="SSH certificate", expires_at=expires_at)
 
     def cross_field_faults(self) -> Iterator[Fault]:
+        if self.temp_path is not None:
+            if not self.atomic_write:
+                yield Fault(path="temp_path", message="is only for atomic_write; leave it empty", code="not_applicable")
+            elif self.temp_path.rstrip("/") == self.export_path.rstrip("/"):
+                yield Fault(path="temp_path", message="is the export folder; leave it empty", code="not_applicable")
         if self.mode == "sftp":
             yield from self._sftp_faults()
         else:

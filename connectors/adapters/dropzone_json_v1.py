@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from typing import ClassVar
 
 from connectors.adapters.dropzone_answers import Poll, find_answer
 from connectors.adapters.dropzone_config import DropzoneConfig
 from connectors.adapters.dropzone_diagnosis import Diagnosis
 from connectors.adapters.dropzone_store import export_drop, open_store
+from connectors.codes import Code
 from connectors.formats import orderflow_json_v1
 from connectors.order import Order
-from connectors.port import Context, ERPConnectorPort, ExportContext, ExportSession, Guarantee
+from connectors.port import Context, Delivery, ERPConnectorPort, ExportContext, ExportSession, Guarantee
 from connectors.results import (
     Acknowledgement,
     Document,
@@ -22,7 +23,8 @@ from connectors.results import (
     Settlement,
     TestResult,
 )
-from connectors.transports.drop import FileStore
+from connectors.transports.conversation import Conversation
+from connectors.transports.drop import FileDrop, FileStore
 
 
 class DropzoneJsonV1Connector(ERPConnectorPort[DropzoneConfig]):
@@ -56,12 +58,8 @@ class DropzoneJsonV1Connector(ERPConnectorPort[DropzoneConfig]):
         )
 
     def find_export(self, order: Order, config: DropzoneConfig, context: ExportContext) -> ExportResult | None:
-        document = context.document or self.render(order, config, context)
-        with open_store(config, context) as store, context.steps.step("look_up") as note:
-            store.finish_within(context.remaining_s)
-            receipt = export_drop(store, config).find(document) or find_answer(store, config, document)
-            note.detail = receipt.location if receipt else "Not found."
-        return ExportResult(receipt=receipt) if receipt else None
+        with open_store(config, context) as store:
+            return DropzoneSession(self, config, store).find(order, context)
 
     def poll_acknowledgements(
         self, config: DropzoneConfig, context: Context, settle: Callable[[Acknowledgement], Settlement]
@@ -84,19 +82,53 @@ class DropzoneJsonV1Connector(ERPConnectorPort[DropzoneConfig]):
 
 
 class DropzoneSession(ExportSession):
-    """One login that delivers many orders, one after the other."""
+    """One login that delivers many orders."""
 
     def __init__(self, connector: DropzoneJsonV1Connector, config: DropzoneConfig, store: FileStore) -> None:
         self._connector = connector
         self._config = config
         self._store = store
-        self._one_at_a_time = threading.Lock()
 
     def export(self, order: Order, context: ExportContext) -> ExportResult:
         """Deliver one order; see `ERPConnectorPort.export`."""
-        document = context.document or self._connector.render(order, self._config, context)
-        with self._one_at_a_time, context.steps.step("deliver") as note:
+        return self._store.run(self._delivery(order, context))
+
+    def export_many(self, exports: Iterable[tuple[Order, ExportContext]], *, window: int) -> Iterator[Delivery]:
+        """Deliver orders in their sequence, with several under way; see `ExportSession.export_many`."""
+        deliveries = ((context, self._delivery(order, context)) for order, context in exports)
+        return self._store.deliver(deliveries, window=window)
+
+    def find(self, order: Order, context: ExportContext) -> ExportResult | None:
+        """Look an export up; see `ERPConnectorPort.find_export`."""
+        document = self._document(order, context)
+        with context.steps.step("look_up") as note:
             self._store.finish_within(context.remaining_s)
-            receipt = export_drop(self._store, self._config).send(document)
+            receipt = self._drop.find(document, is_answer=orderflow_json_v1.is_acknowledgement)
+            receipt = receipt or find_answer(self._store, self._config, document)
+            if receipt is None and context.doubt is Code.OUTCOME_UNKNOWN:
+                receipt = self._drop.taken(document)
+            note.detail = receipt.location if receipt else "Not found."
+        return ExportResult(receipt=receipt) if receipt else None
+
+    def check(self) -> None:
+        """Find out, in one exchange at most, whether a session that lay idle still works."""
+        self._store.check(self._config.export_path)
+
+    def cut(self) -> None:
+        """Break off, called by another thread."""
+        self._store.cut()
+
+    @cached_property
+    def _drop(self) -> FileDrop:
+        return export_drop(self._store, self._config)
+
+    def _document(self, order: Order, context: ExportContext) -> Document:
+        return context.document or self._connector.render(order, self._config, context)
+
+    def _delivery(self, order: Order, context: ExportContext) -> Conversation[ExportResult]:
+        document = self._document(order, context)
+        with context.steps.step("deliver") as note:
+            self._store.finish_within(context.remaining_s)
+            receipt = yield from self._drop.delivery(document)
             note.detail = receipt.location
         return ExportResult(receipt=receipt, warnings=orderflow_json_v1.left_out(order))

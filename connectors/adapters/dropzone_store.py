@@ -37,10 +37,10 @@ def open_store(
 def export_drop(store: FileStore, config: DropzoneConfig) -> FileDrop:
     """Return the export folder as a place for documents."""
     return FileDrop(
-        transport=store.transport,
         folder=store.folder(config.export_path),
         atomic=config.atomic_write,
         temp_suffix=config.temp_suffix,
+        temp_folder=store.folder(config.temp_path) if config.temp_path else None,
     )
 
 

@@ -140,6 +140,7 @@ EXPORT: Final[dict[str, Any]] = {
         "size": 812,
         "sha256": "ab" * 32,
         "already_delivered": False,
+        "taken": False,
     },
     "erp_order_id": "SO-88123",
     "error": None,

@@ -385,6 +385,9 @@ class ReceiptShape(Shape):
     size: int
     sha256: str
     already_delivered: bool
+    taken: Annotated[
+        bool, Field(description="Whether it was gone before anybody could look; only the far end can have taken it.")
+    ] = False
 
 
 class Export(Shape):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import math
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -18,7 +19,9 @@ from typing import ClassVar, Final, Self
 
 from connectors.codes import Code
 from connectors.exceptions import OutcomeUnknown, TemporaryError
-from connectors.transports.drop import Entry, FileStore, Folder, NameTaken
+from connectors.port import Delivery
+from connectors.transports.conversation import MY_TURN, Conversation, Outgoing, Source, T, Underway, Withdrawn
+from connectors.transports.drop import Entry, FileStore, Folder, NameTaken, Place
 
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -37,6 +40,9 @@ _CODES: Final[dict[int, Code]] = {
     errno.EDQUOT: Code.NO_SPACE,
     errno.EFBIG: Code.NO_SPACE,
 }
+
+_MAX_GROUP: Final = 50
+"""How many files share one fsync of their folder."""
 
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)  # FAT and some network file systems
 _RENAME_NOREPLACE: Final = 1
@@ -64,6 +70,27 @@ class FilesystemStore(FileStore):
 
     def finish_within(self, seconds: float) -> None:
         """Do nothing: the operating system knows no time limit for local files."""
+
+    def run(self, conversation: Conversation[T]) -> T:
+        try:
+            wants = next(conversation)
+            while True:
+                trouble = None if wants is MY_TURN else _sync(wants)
+                wants = conversation.throw(trouble) if trouble else conversation.send(None)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def deliver(self, deliveries: Iterable[Outgoing], *, window: int) -> Iterator[Delivery]:
+        source = Source(deliveries)
+        while not source.is_dry:
+            group = list(_begun(source, min(window, _MAX_GROUP)))
+            _publish(source, group)
+            _make_durable(group)
+            for each in group:
+                assert each.delivery is not None
+                yield each.delivery
+        source.raise_trouble()
 
     def folder(self, path: str) -> FilesystemFolder:
         """Return a folder below the root; a relative path starts there.
@@ -98,8 +125,10 @@ class FilesystemStore(FileStore):
 class FilesystemFolder(Folder):
     """One open folder; everything happens relative to its descriptor."""
 
+    store: FilesystemStore
+
     def __init__(self, store: FilesystemStore, path: str, descriptor: int) -> None:
-        self._store = store
+        self.store = store
         self.path = path
         self._fd = descriptor
 
@@ -114,11 +143,15 @@ class FilesystemFolder(Folder):
             raise TemporaryError(Code.PERMISSION_DENIED, path=self.location(name))
         return None
 
-    def entries(self, wanted: Callable[[str], bool], *, limit: int) -> list[Entry]:
+    def exists_in(self, subfolders: Sequence[str], name: str) -> list[bool]:
+        folders = (self.subfolder(subfolder) if subfolder else self for subfolder in subfolders)
+        return [folder is not None and folder._holds(name) for folder in folders]
+
+    def entries(self, wanted: Callable[[str], bool], *, limit: int, at_most: float = math.inf) -> list[Entry]:
         found: list[Entry] = []
         with _translated(self.path), os.scandir(self._fd) as scan:
-            for item in scan:
-                if len(found) == limit:
+            for seen, item in enumerate(scan):
+                if len(found) == limit or seen >= at_most:
                     break
                 with suppress(FileNotFoundError):  # gone since it was listed
                     if wanted(item.name) and item.is_file(follow_symlinks=False):
@@ -134,14 +167,19 @@ class FilesystemFolder(Folder):
                     raise TemporaryError(Code.PERMISSION_DENIED, path=self.location(name))
                 return file.read(limit)
 
-    def put(self, name: str, content: bytes, *, temp_name: str | None) -> None:
+    def put(self, name: str, content: bytes, *, temporary: Place | None) -> Conversation[None]:
         with _translated(self.location(name)):
-            if temp_name is not None:
-                self.remove(temp_name)
-            identity = self._write(temp_name or name, content)
-            self._check_and_publish(temp_name or name, name, identity, len(content))
+            if self._holds(name):
+                raise NameTaken
+            if temporary is None:
+                yield MY_TURN
+                with self._checked(name, self._write(name, content), len(content)):
+                    pass
+            else:
+                assert isinstance(temporary.folder, FilesystemFolder)
+                yield from self._put_behind(name, content, temporary.folder, temporary.name)
         try:
-            os.fsync(self._fd)
+            yield self._fd
         except OSError:
             raise OutcomeUnknown from None
 
@@ -157,16 +195,39 @@ class FilesystemFolder(Folder):
         with _translated(self.location(name)):
             with suppress(FileExistsError):
                 os.mkdir(subfolder, dir_fd=self._fd)
-            target = self._store.folder(self.location(subfolder))
+            target = self.store.folder(self.location(subfolder))
             _rename_without_replacing(self._fd, name, target._fd, new_name)
 
     def subfolder(self, name: str) -> FilesystemFolder | None:
         try:
-            return self._store.folder(self.location(name))
+            return self.store.folder(self.location(name))
         except TemporaryError as error:
             if error.code is Code.PATH_NOT_FOUND:
                 return None
             raise
+
+    def _holds(self, name: str) -> bool:
+        with _translated(self.location(name)), suppress(FileNotFoundError):
+            os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+            return True
+        return False
+
+    def _put_behind(self, name: str, content: bytes, folder: FilesystemFolder, temp_name: str) -> Conversation[None]:
+        """Write a file under a temporary name, and give the complete file its own."""
+        folder.remove(temp_name)
+        identity = folder._write(temp_name, content)
+        try:
+            yield MY_TURN
+        except Withdrawn:
+            folder._discard(temp_name)
+            raise
+        # The link is made from an open handle, so that it is our complete file even if another delivery of the same
+        # document puts a file of its own under the temporary name meanwhile.
+        with folder._checked(temp_name, identity, len(content)) as handle:
+            try:
+                _link_without_replacing(handle, folder._fd, temp_name, self._fd, name)
+            finally:
+                folder._discard(temp_name)
 
     def _write(self, name: str, content: bytes) -> tuple[int, int]:
         """Write a new file to the disk and return what identifies it; remove it when that fails."""
@@ -183,25 +244,18 @@ class FilesystemFolder(Folder):
             raise
         return written.st_dev, written.st_ino
 
-    def _check_and_publish(self, written_as: str, name: str, identity: tuple[int, int], size: int) -> None:
-        """Check the size of the closed file and give it its final name.
-
-        The link is made from an open handle, so that it is our complete file even if another delivery of the same
-        document puts a file of its own under the temporary name meanwhile.
-        """
-        handle = os.open(written_as, _HANDLE, dir_fd=self._fd)
+    @contextmanager
+    def _checked(self, name: str, identity: tuple[int, int], size: int) -> Iterator[int]:
+        """Open a file that was written and closed, if it still is that file and has its size."""
+        handle = os.open(name, _HANDLE, dir_fd=self._fd)
         try:
             found = os.fstat(handle)
             if (found.st_dev, found.st_ino) != identity:
                 raise TemporaryError(Code.REMOTE_ERROR, during=": another delivery of this file is running")
             if found.st_size != size:
-                self._discard(written_as)
+                self._discard(name)
                 raise TemporaryError(Code.NO_SPACE, path=self.location(name))
-            if written_as != name:
-                try:
-                    _link_without_replacing(handle, self._fd, written_as, name)
-                finally:
-                    self._discard(written_as)
+            yield handle
         finally:
             os.close(handle)
 
@@ -210,14 +264,55 @@ class FilesystemFolder(Folder):
             os.unlink(name, dir_fd=self._fd)
 
 
-def _link_without_replacing(handle: int, folder_fd: int, temp_name: str, name: str) -> None:
+def _begun(source: Source, size: int) -> Iterator[Underway]:
+    """Write the files of a group, none of which has its name yet."""
+    for _ in range(size):
+        if (begun := source.take()) is None:
+            return
+        begun.go_on()
+        if begun.stops_the_line:
+            source.close()
+        yield begun
+
+
+def _publish(source: Source, group: list[Underway]) -> None:
+    """Give them their names in their sequence, up to the first that fails."""
+    failed = False
+    for each in group:
+        if failed:
+            each.withdraw()
+        while each.waits_for_its_turn:
+            each.go_on()
+        if each.stops_the_line:
+            failed = True
+            source.close()
+
+
+def _make_durable(group: list[Underway]) -> None:
+    """Write to the disk which names their folder holds."""
+    waiting = [each for each in group if each.delivery is None]
+    troubles = {folder_fd: _sync(folder_fd) for folder_fd in {each.wants for each in waiting}}
+    for each in waiting:
+        trouble = troubles[each.wants]
+        each.fail(trouble) if trouble else each.go_on()
+
+
+def _sync(folder_fd: int) -> OSError | None:
+    try:
+        os.fsync(folder_fd)
+    except OSError as error:
+        return error
+    return None
+
+
+def _link_without_replacing(handle: int, source_fd: int, source: str, target_fd: int, target: str) -> None:
     """Give the open file a second name, or raise FileExistsError."""
     try:
-        os.link(f"/proc/self/fd/{handle}", name, dst_dir_fd=folder_fd, follow_symlinks=True)
+        os.link(f"/proc/self/fd/{handle}", target, dst_dir_fd=target_fd, follow_symlinks=True)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise
-        _rename_without_replacing(folder_fd, temp_name, folder_fd, name)
+        _rename_without_replacing(source_fd, source, target_fd, target)
 
 
 def _rename_without_replacing(source_fd: int, source: str, target_fd: int, target: str) -> None:

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import math
 import stat
+import struct
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-import paramiko
+from connectors.transports.ssh import SshTransport
 
 MAX_CHUNK: Final = 32 * 1024
 """What every server takes in one write and gives in one read."""
@@ -28,6 +30,9 @@ _MAX_PACKET: Final = 1024 * 1024
 _VERSION: Final = 3
 _INIT, _VERSION_REPLY = 1, 2
 _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED_REPLY = 101, 102, 103, 104, 105, 201
+
+_PACKET: Final = struct.Struct(">IBI")
+"""Size, kind and number: how every packet after the first begins."""
 
 _READ, _WRITE, _CREATE, _EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
 
@@ -95,10 +100,10 @@ class SftpClient:
     """One SFTP session on an SSH connection. Not to be shared between threads.
 
     Every method raises StatusError when the server refuses, TimeoutError when it is silent for too long, and OSError,
-    EOFError or SSHException when the connection breaks.
+    EOFError or SSHException when the connection breaks. They may be called while other rounds are under way.
     """
 
-    def __init__(self, transport: paramiko.Transport, *, timeout_s: float) -> None:
+    def __init__(self, transport: SshTransport, *, timeout_s: float) -> None:
         """Start the SFTP subsystem.
 
         Args:
@@ -107,159 +112,306 @@ class SftpClient:
         """
         self.deadline = math.inf
         """The moment of `time.monotonic()` after which no answer is waited for."""
+        self.answered: deque[Round] = deque()
+        """The rounds with an owner whose answers have all come."""
         self._timeout_s = timeout_s
         self._last_id = 0
+        self._waiting: dict[int, Round] = {}
+        self._outgoing: list[bytes] = []
+        self._incoming = bytearray()
+        self._transport = transport
         self._channel = transport.open_session(timeout=timeout_s)
         self._channel.settimeout(timeout_s)
         self._channel.invoke_subsystem("sftp")
-        self._send(bytes([_INIT]) + _u32(_VERSION))
-        kind, reply = self._receive()
-        if kind != _VERSION_REPLY or reply.u32() < _VERSION:
-            raise ProtocolError
-        self._extensions = set()
-        while reply.left:
-            self._extensions.add(reply.string())
-            reply.string()  # the extension's own version
+        self._outgoing.append(_string(bytes([_INIT]) + _u32(_VERSION)))
+        self.flush()
+        self._extensions = self._extensions_of(self._first_packet())
+
+    # Many rounds at once
+
+    def begin(self, questions: Sequence[Question], owner: object = None) -> Round:
+        """Put questions into the outgoing heap; `flush` sends it, and `listen` takes in their answers.
+
+        Args:
+            questions: what does not need each other's answers.
+            owner: whose round it is; the round is found in `answered` when it is over.
+        """
+        first = self._last_id + 1
+        begun = Round(first, questions, owner)
+        for number, question in enumerate(questions, first):
+            self._waiting[number] = begun
+            self._outgoing.append(question.packet(number))
+        self._last_id += len(questions)
+        return begun
+
+    def close(self) -> None:
+        """Break the connection off, so that nothing that is still on its way arrives late."""
+        self._transport.abort()
+
+    def flush(self) -> None:
+        """Send what lies in the outgoing heap, all at once: a packet of SSH costs more than one of SFTP."""
+        if self._outgoing:
+            heap = b"".join(self._outgoing)
+            self._outgoing.clear()
+            self._channel.settimeout(self._patience())
+            self._channel.sendall(heap)
+
+    def listen(self) -> None:
+        """Wait for an answer, and take in all that have come."""
+        until = time.monotonic() + self._patience()
+        while not self._take_in():
+            self._hear(until)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether there is anything that `listen` or `answered` would give at once."""
+        return bool(self.answered) or self._channel.recv_ready()
+
+    # One request at a time
+
+    def ask(self, questions: Sequence[Question]) -> list[Answer]:
+        """Send requests together and return their answers in the same order, refusals included."""
+        asked = self.begin(questions)
+        self.flush()
+        while asked.missing:
+            self.listen()
+        return asked.answers
 
     def attributes(self, path: str, *, follow_links: bool = False) -> Attributes | None:
         """Return what the server says of a path; None when there is nothing."""
-        request = Request.STAT if follow_links else Request.LSTAT
-        (answer,) = self._ask_all(_Question(request, _ATTRS, _text(path)))
-        return _found(answer)
+        (answer,) = self.ask([_attributes_of(Request.STAT if follow_links else Request.LSTAT, path)])
+        return found(answer)
 
-    def attributes_of_both(self, path: str, other: str) -> tuple[Attributes | None, Attributes | None]:
-        """Return what the server says of two paths, asked for together; None where there is nothing."""
-        answers = self._ask_all(*(_Question(Request.LSTAT, _ATTRS, _text(name)) for name in (path, other)))
-        return _found(answers[0]), _found(answers[1])
+    def attributes_of_all(self, paths: Sequence[str]) -> list[Attributes | None]:
+        """Return what the server says of each path, asked for together; None where there is nothing."""
+        return [found(answer) for answer in self.ask([look_at(path) for path in paths])]
 
-    def create(self, path: str) -> bytes:
-        """Create a file that does not exist yet, and return its handle."""
-        return self._ask(Request.OPEN, _HANDLE, _text(path), _u32(_WRITE | _CREATE | _EXCLUSIVE), _u32(0)).string()
-
-    def write_and_close(self, handle: bytes, content: bytes) -> None:
-        """Write all of `content`, to the disk where the server can, and close the file when all is confirmed."""
+    def writes(self, handle: bytes, content: bytes) -> list[Question]:
+        """Return what writes `content` into an open file, and to the disk where the server can."""
+        file = _string(handle)
         questions = [
-            _Question(
-                Request.WRITE, _STATUS, _string(handle), _u64(offset), _string(content[offset : offset + MAX_CHUNK])
-            )
+            Question(Request.WRITE, _STATUS, file, _u64(offset), _string(content[offset : offset + MAX_CHUNK]))
             for offset in range(0, len(content), MAX_CHUNK)
         ]
         if b"fsync@openssh.com" in self._extensions:
-            questions.append(_Question(Request.EXTENDED, _STATUS, _text("fsync@openssh.com"), _string(handle)))
-        try:
-            for start in range(0, len(questions), MAX_AT_ONCE):
-                for answer in self._ask_all(*questions[start : start + MAX_AT_ONCE]):
-                    _good(answer)
-        except StatusError:
-            self._close(handle)
-            raise
-        self._close(handle)
+            questions.append(Question(Request.EXTENDED, _STATUS, _text("fsync@openssh.com"), file))
+        return questions
 
     def read(self, path: str, *, limit: int) -> bytes:
         """Return up to `limit` bytes from the start of a file."""
-        handle = self._ask(Request.OPEN, _HANDLE, _text(path), _u32(_READ), _u32(0)).string()
+        handle = self._ask(Question(Request.OPEN, _HANDLE, _text(path), _u32(_READ), _u32(0))).string()
         content = b""
         try:
             while len(content) < limit:
                 wanted = _u32(min(MAX_CHUNK, limit - len(content)))
-                content += self._ask(Request.READ, _DATA, _string(handle), _u64(len(content)), wanted).string()
+                reply = self._ask(Question(Request.READ, _DATA, _string(handle), _u64(len(content)), wanted))
+                content += reply.string()
         except StatusError as error:
             if error.status != Status.EOF:
-                self._close(handle)
+                self._ask(close(handle))
                 raise
-        self._close(handle)
+        self._ask(close(handle))
         return content[:limit]
 
     def rename(self, source: str, target: str) -> None:
         """Rename; in version 3 of the protocol that fails when the target exists."""
-        self._ask(Request.RENAME, _STATUS, _text(source), _text(target))
+        self._ask(rename(source, target))
 
     def remove(self, path: str) -> None:
         """Remove a file."""
-        self._ask(Request.REMOVE, _STATUS, _text(path))
+        self._ask(remove(path))
 
     def make_folder(self, path: str) -> None:
         """Create a folder."""
-        self._ask(Request.MKDIR, _STATUS, _text(path), _u32(0))
+        self._ask(Question(Request.MKDIR, _STATUS, _text(path), _u32(0)))
 
-    def list_folder(self, path: str, wanted: Callable[[str], bool], *, limit: int) -> list[tuple[str, Attributes]]:
-        """Return up to `limit` names in a folder that are wanted, with their attributes."""
-        found: list[tuple[str, Attributes]] = []
-        handle = self._ask(Request.OPENDIR, _HANDLE, _text(path)).string()
+    def list_folder(
+        self, path: str, wanted: Callable[[str], bool], *, limit: int, at_most: float = math.inf
+    ) -> list[tuple[str, Attributes]]:
+        """Return up to `limit` names in a folder that are wanted, with their attributes.
+
+        Args:
+            path: the folder.
+            wanted: asked for each name.
+            limit: how many to find.
+            at_most: how many names to look through, roughly.
+        """
+        listed: list[tuple[str, Attributes]] = []
+        seen = 0
+        handle = self._ask(Question(Request.OPENDIR, _HANDLE, _text(path))).string()
         try:
-            while len(found) < limit:
-                reply = self._ask(Request.READDIR, _NAME, _string(handle))
+            while len(listed) < limit and seen < at_most:
+                reply = self._ask(Question(Request.READDIR, _NAME, _string(handle)))
                 for _ in range(reply.u32()):
+                    seen += 1
                     name = reply.string().decode("utf-8", "surrogateescape")
                     reply.string()  # the line of `ls -l`, for people
                     attributes = _attributes(reply)
                     if wanted(name):
-                        found.append((name, attributes))
+                        listed.append((name, attributes))
         except StatusError as error:
             if error.status != Status.EOF:
                 raise
-        self._close(handle)
-        return found[:limit]
+        self._ask(close(handle))
+        return listed[:limit]
 
     def free_bytes(self, path: str) -> int | None:
         """Return how much may still be written there (statvfs@openssh.com); None where the server cannot tell."""
         if b"statvfs@openssh.com" not in self._extensions:
             return None
-        reply = self._ask(Request.EXTENDED, _EXTENDED_REPLY, _text("statvfs@openssh.com"), _text(path))
+        reply = self._ask(Question(Request.EXTENDED, _EXTENDED_REPLY, _text("statvfs@openssh.com"), _text(path)))
         _, fragment_size, _, _, available = (reply.u64() for _ in range(5))
         return fragment_size * available
 
-    def _close(self, handle: bytes) -> None:
-        self._ask(Request.CLOSE, _STATUS, _string(handle))
+    def _ask(self, question: Question) -> _Reply:
+        (answer,) = self.ask([question])
+        return _Reply(good(answer))
 
-    def _ask(self, request: Request, expected: int, *fields: bytes) -> _Reply:
-        """Send one request and return the body of its answer."""
-        (answer,) = self._ask_all(_Question(request, expected, *fields))
-        return _good(answer)
+    # Packets
 
-    def _ask_all(self, *questions: _Question) -> list[_Answer]:
-        """Send requests together and return their answers in the same order, refusals included."""
-        first = self._last_id + 1
-        self._last_id += len(questions)
-        waiting = dict(enumerate(questions, first))
-        self._send(*(question.packet(number) for number, question in waiting.items()))
-        answers: dict[int, _Answer] = {}
-        while waiting:  # they may come in any order
-            kind, reply = self._receive()
-            number = reply.u32()
-            if (question := waiting.pop(number, None)) is None:
-                raise ProtocolError
-            answers[number] = question.answer(kind, reply)
-        return [answers[number] for number in sorted(answers)]
-
-    def _send(self, *packets: bytes) -> None:
-        self._channel.settimeout(self._patience())
-        self._channel.sendall(b"".join(_string(packet) for packet in packets))
-
-    def _receive(self) -> tuple[int, _Reply]:
+    def _first_packet(self) -> bytes:
         until = time.monotonic() + self._patience()
-        size = int.from_bytes(self._read_exactly(4, until), "big")
+        while (packet := self._next_packet()) is None:
+            self._hear(until)
+        return packet
+
+    @staticmethod
+    def _extensions_of(packet: bytes) -> set[bytes]:
+        reply = _Reply(packet[1:])
+        if packet[0] != _VERSION_REPLY or reply.u32() < _VERSION:
+            raise ProtocolError
+        extensions = set()
+        while reply.left:
+            extensions.add(reply.string())
+            reply.string()  # the extension's own version
+        return extensions
+
+    def _take_in(self) -> bool:
+        """Give what has come to the rounds that wait for it; return False when nothing has come."""
+        taken_in = False
+        while (packet := self._next_packet()) is not None:
+            if len(packet) < 5:
+                raise ProtocolError
+            number = int.from_bytes(packet[1:5], "big")
+            if (waiting := self._waiting.pop(number, None)) is None:
+                raise ProtocolError
+            waiting.take(number, packet[0], packet[5:])
+            if not waiting.missing and waiting.owner is not None:
+                self.answered.append(waiting)
+            taken_in = True
+        return taken_in
+
+    def _next_packet(self) -> bytes | None:
+        if len(self._incoming) < 4:
+            return None
+        size = int.from_bytes(self._incoming[:4], "big")
         if not 1 <= size <= _MAX_PACKET:
             raise ProtocolError
-        packet = self._read_exactly(size, until)
-        return packet[0], _Reply(packet[1:])
+        if len(self._incoming) < 4 + size:
+            return None
+        packet = bytes(self._incoming[4 : 4 + size])
+        del self._incoming[: 4 + size]
+        return packet
 
-    def _read_exactly(self, size: int, until: float) -> bytes:
-        parts, missing = [], size
-        while missing:
-            # Not 0, which would mean not to wait at all for what has already come.
-            self._channel.settimeout(max(until - time.monotonic(), 0.001))
-            part = self._channel.recv(missing)
-            if not part:
-                raise EOFError
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
+    def _hear(self, until: float) -> None:
+        # Not 0, which would mean not to wait at all for what has already come.
+        self._channel.settimeout(max(until - time.monotonic(), 0.001))
+        heard = self._channel.recv(_MAX_PACKET)
+        if not heard:
+            raise EOFError
+        self._incoming += heard
 
     def _patience(self) -> float:
         if (left := self.deadline - time.monotonic()) <= 0:
             raise TimeoutError
         return min(self._timeout_s, left)
+
+
+Answer = bytes | int
+"""The body of an answer, or the status with which the server refused."""
+
+
+class Question:
+    """One request, and the kind of answer that fits it."""
+
+    __slots__ = ("_body", "_request", "expected")
+
+    def __init__(self, request: Request, expected: int, *fields: bytes) -> None:
+        self._request, self.expected, self._body = request, expected, b"".join(fields)
+
+    def packet(self, number: int) -> bytes:
+        """Return the packet that asks it."""
+        return _PACKET.pack(len(self._body) + 5, self._request, number) + self._body
+
+
+class Round:
+    """Questions that were sent together, and their answers as far as they have come."""
+
+    __slots__ = ("_first", "_questions", "answers", "missing", "owner")
+
+    def __init__(self, first: int, questions: Sequence[Question], owner: object) -> None:
+        self._first = first
+        self._questions = questions
+        self.owner = owner
+        self.answers: list[Answer] = [b""] * len(questions)
+        self.missing = len(questions)
+
+    def take(self, number: int, kind: int, body: bytes) -> None:
+        """Note the answer to the question of this number."""
+        place = number - self._first
+        if kind == _STATUS and (status := _Reply(body).u32()) != Status.OK:
+            self.answers[place] = status
+        elif kind == self._questions[place].expected:
+            self.answers[place] = body
+        else:
+            raise ProtocolError
+        self.missing -= 1
+
+
+def create(path: str) -> Question:
+    """Create a file that does not exist yet; `handle_in` reads the answer."""
+    return Question(Request.OPEN, _HANDLE, _text(path), _u32(_WRITE | _CREATE | _EXCLUSIVE), _u32(0))
+
+
+def close(handle: bytes) -> Question:
+    """Close a file or folder."""
+    return Question(Request.CLOSE, _STATUS, _string(handle))
+
+
+def look_at(path: str) -> Question:
+    """Ask what is there, not following links; `found` reads the answer."""
+    return _attributes_of(Request.LSTAT, path)
+
+
+def rename(source: str, target: str) -> Question:
+    """Rename; in version 3 of the protocol that fails when the target exists."""
+    return Question(Request.RENAME, _STATUS, _text(source), _text(target))
+
+
+def remove(path: str) -> Question:
+    """Remove a file."""
+    return Question(Request.REMOVE, _STATUS, _text(path))
+
+
+def good(answer: Answer) -> bytes:
+    """Return the body of an answer that is no refusal."""
+    if isinstance(answer, int):
+        raise StatusError(answer)
+    return answer
+
+
+def found(answer: Answer) -> Attributes | None:
+    """Return what the server says is there; None when there is nothing."""
+    return None if answer == Status.NO_SUCH_FILE else _attributes(_Reply(good(answer)))
+
+
+def handle_in(answer: Answer) -> bytes:
+    """Return the handle of a file that was opened."""
+    return _Reply(good(answer)).string()
+
+
+def _attributes_of(request: Request, path: str) -> Question:
+    return Question(request, _ATTRS, _text(path))
 
 
 class _Reply:
@@ -287,37 +439,6 @@ class _Reply:
 
     def string(self) -> bytes:
         return self.take(self.u32())
-
-
-_Answer = _Reply | int
-"""The body of an answer, or the status with which the server refused."""
-
-
-class _Question:
-    """One request, and the kind of answer that fits it."""
-
-    def __init__(self, request: Request, expected: int, *fields: bytes) -> None:
-        self._request, self._expected, self._fields = request, expected, fields
-
-    def packet(self, number: int) -> bytes:
-        return bytes([self._request]) + _u32(number) + b"".join(self._fields)
-
-    def answer(self, kind: int, reply: _Reply) -> _Answer:
-        if kind == _STATUS and (status := reply.u32()) != Status.OK:
-            return status
-        if kind != self._expected:
-            raise ProtocolError
-        return reply
-
-
-def _good(answer: _Answer) -> _Reply:
-    if isinstance(answer, int):
-        raise StatusError(answer)
-    return answer
-
-
-def _found(answer: _Answer) -> Attributes | None:
-    return None if answer == Status.NO_SUCH_FILE else _attributes(_good(answer))
 
 
 def _u32(number: int) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -103,6 +104,13 @@ class SshTransport(paramiko.Transport):
             self.sock.shutdown(socket.SHUT_RDWR)
         self.packetizer.complete_handshake()  # a handshake that failed leaves its timer running
         super().close()
+
+    def abort(self) -> None:
+        """Close at once and forget what is still to be sent: it shall not arrive when we have already looked."""
+        with suppress(OSError):
+            assert isinstance(self.sock, socket.socket)
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
 
     def _parse_disconnect(self, message: paramiko.Message) -> None:
         # A server that ends the login in words has refused it; a link that just dies has not.

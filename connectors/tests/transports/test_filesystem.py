@@ -36,7 +36,7 @@ def out(root: Path) -> Path:
 
 def send(root: Path | None, path: str = "out", *, atomic: bool = True, document: Document = DOCUMENT) -> Receipt:
     with FilesystemStore(root) as store:
-        drop = FileDrop(transport="filesystem", folder=store.folder(path), atomic=atomic, temp_suffix=".tmp")
+        drop = FileDrop(folder=store.folder(path), atomic=atomic, temp_suffix=".tmp")
         return drop.send(document)
 
 
@@ -295,7 +295,7 @@ class TestConfinement:
             folder = store.folder("out")
             out.rename(root / "moved")
             out.symlink_to(outside)
-            folder.put("file", b"content", temp_name=None)
+            folder.write("file", b"content")
 
         assert list(outside.iterdir()) == []
         assert content_of(root / "moved") == {"file": b"content"}

@@ -299,5 +299,5 @@ class TestFolder:
             sftp_store(target(openssh), UNRESTRICTED, StepRecorder(), lambda _: None) as store,
             pytest.raises(TemporaryError) as caught,
         ):
-            FileDrop(transport="sftp", folder=store.folder(folder), atomic=True, temp_suffix=".tmp").send(DOCUMENT)
+            FileDrop(folder=store.folder(folder), atomic=True, temp_suffix=".tmp").send(DOCUMENT)
         return caught.value.code

@@ -54,14 +54,14 @@ def faulty_target(server: FaultySftp) -> SshTarget:
 def send(target: SshTarget, *, atomic: bool = True, within_s: float = 60, dialer: Dialer = UNRESTRICTED) -> Receipt:
     with sftp_store(target, dialer, StepRecorder(), lambda _: None) as store:
         store.finish_within(within_s)
-        drop = FileDrop(transport="sftp", folder=store.folder("inbox"), atomic=atomic, temp_suffix=".tmp")
+        drop = FileDrop(folder=store.folder("inbox"), atomic=atomic, temp_suffix=".tmp")
         return drop.send(DOCUMENT)
 
 
 def find(target: SshTarget) -> Receipt | None:
     with sftp_store(target, UNRESTRICTED, StepRecorder(), lambda _: None) as store:
         folder = store.folder("inbox")
-        return FileDrop(transport="sftp", folder=folder, atomic=True, temp_suffix=".tmp").find(DOCUMENT)
+        return FileDrop(folder=folder, atomic=True, temp_suffix=".tmp").find(DOCUMENT)
 
 
 def content_of(folder: Path) -> dict[str, bytes]:
