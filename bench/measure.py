@@ -10,7 +10,9 @@ from collections.abc import Callable
 _ROUND_S = 0.002
 
 
-def medians(*calls: Callable[[], object], rounds: int = 200) -> list[float]:
+def medians(
+    *calls: Callable[[], object], rounds: int = 200, clock: Callable[[], float] = time.perf_counter
+) -> list[float]:
     """Return the median time of each call in seconds.
 
     The calls take turns, forwards and backwards, so that whatever else the machine does hits all of them alike. Each
@@ -19,8 +21,9 @@ def medians(*calls: Callable[[], object], rounds: int = 200) -> list[float]:
     Args:
         calls: what to time; each must be repeatable.
         rounds: turns per call.
+        clock: seconds of what; `time.process_time` for CPU time instead of time passed.
     """
-    repeats = [_repeats(call) for call in calls]
+    repeats = [_repeats(call, clock) for call in calls]
     samples: list[list[float]] = [[] for _ in calls]
     turns = list(range(len(calls)))
     collecting = gc.isenabled()
@@ -28,7 +31,7 @@ def medians(*calls: Callable[[], object], rounds: int = 200) -> list[float]:
     try:
         for _ in range(rounds):
             for turn in turns:
-                samples[turn].append(_time(calls[turn], repeats[turn]))
+                samples[turn].append(_time(calls[turn], repeats[turn], clock))
             turns.reverse()
     finally:
         if collecting:
@@ -36,16 +39,16 @@ def medians(*calls: Callable[[], object], rounds: int = 200) -> list[float]:
     return [statistics.median(sample) for sample in samples]
 
 
-def _repeats(call: Callable[[], object]) -> int:
+def _repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
     call()  # the first call pays for imports and caches
-    return max(1, round(_ROUND_S / max(_time(call, 3), 1e-9)))
+    return max(1, round(_ROUND_S / max(_time(call, 3, clock), 1e-9)))
 
 
-def _time(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
+def _time(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    start = clock()
     for _ in range(repeats):
         call()
-    return (time.perf_counter() - start) / repeats
+    return (clock() - start) / repeats
 
 
 class Report:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, ClassVar, Final, NoReturn, Self, get_args
 
 from pydantic import SecretStr, field_validator
@@ -96,6 +97,7 @@ class ConnectorConfig(StrictModel):
     # Subclasses should not need to override.
 
     @classmethod
+    @cache
     def secret_fields(cls) -> tuple[str, ...]:
         """Return the names of the fields that hold secrets."""
         return tuple(name for name, field in cls.model_fields.items() if _is_secret(field))

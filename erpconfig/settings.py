@@ -136,7 +136,7 @@ WEBHOOK_SECONDS = _env.integer("WEBHOOK_SECONDS", default=3, low=1, high=59)  # 
 WEBHOOK_THREADS = _env.integer("WEBHOOK_THREADS", default=32, low=1, high=500)  # of one worker
 PROCRASTINATE_WORKER_DEFAULTS = {
     "concurrency": 8,
-    "shutdown_graceful_timeout": 15,
+    "shutdown_graceful_timeout": 1,  # then each job is told to come to its end
     "delete_jobs": "successful",  # what became of an export stands in erp_export, not in the queue
 }
 
@@ -198,7 +198,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["connectors.api.parsers.DecimalJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["connectors.api.renderers.ShapeRenderer"],
     "DEFAULT_SCHEMA_CLASS": "connectors.api.schema.AutoSchema",
     "EXCEPTION_HANDLER": "connectors.api.problems.exception_handler",
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -19,7 +19,7 @@ MAX_LIMIT: Final = 200
 PARAMETERS: Final = frozenset({"limit", "cursor"})
 
 
-def paginate(request: Request, rows: QuerySet[Any], show: Callable[[Any], dict[str, Any]]) -> Response:
+def paginate(request: Request, rows: QuerySet[Any], show: Callable[[Any], Any]) -> Response:
     """Return one page of `rows` as `{"results", "next", "previous"}`.
 
     Args:

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from connectors.api import examples, shapes
-from connectors.api.connections import CONNECTION, of_organization, show
+from connectors.api.connections import CONNECTION, of_organization, shown
 from connectors.api.schema import Answer, describe
 from connectors.api.views import ApiView, ListView, found
 from connectors.models import ConnectionRevision
@@ -55,7 +55,7 @@ class RevertView(ApiView):
         connection = found(of_organization(self.org), connection_id)
         wanted = shapes.RevertInput.parse(request.data)
         revisions.revert(connection, self.actor, number=wanted.revision)
-        return Response(show(found(of_organization(self.org), connection_id)))
+        return Response(shown(self.org, connection_id))
 
 
 class StagedView(ApiView):
@@ -119,7 +119,7 @@ class PromotionView(ApiView):
         connection = found(of_organization(self.org), connection_id)
         wanted = shapes.PromotionInput.parse(request.data)
         revisions.promote(connection, self.actor, reason=wanted.reason)
-        return Response(show(found(of_organization(self.org), connection_id)))
+        return Response(shown(self.org, connection_id))
 
 
 class HostKeyView(ApiView):
@@ -142,7 +142,7 @@ class HostKeyView(ApiView):
         connection = found(of_organization(self.org), connection_id)
         wanted = shapes.PinInput.parse(request.data)
         revisions.pin_host_key(connection, self.actor, fingerprint=wanted.fingerprint)
-        return Response(show(found(of_organization(self.org), connection_id)))
+        return Response(shown(self.org, connection_id))
 
 
 def _show_revision(revision: ConnectionRevision) -> dict[str, Any]:

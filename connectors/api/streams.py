@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from django.http import StreamingHttpResponse
-from rest_framework.renderers import BaseRenderer, JSONRenderer
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
+from connectors.api.renderers import ShapeRenderer
 from connectors.models import ConnectionTest
 from connectors.services import diagnosis
 
@@ -27,7 +28,7 @@ class EventStreamRenderer(BaseRenderer):
         return b""
 
 
-RENDERERS: Final = (JSONRenderer, EventStreamRenderer)
+RENDERERS: Final = (ShapeRenderer, EventStreamRenderer)
 
 
 def is_wanted(request: Request) -> bool:

@@ -95,7 +95,7 @@ class ListView(ApiView):
             name: isinstance(each, MultipleChoiceFilter) for name, each in filters.items()
         }
 
-    def page(self, rows: QuerySet[RowT], show: Callable[[RowT], dict[str, Any]]) -> Response:
+    def page(self, rows: QuerySet[RowT], show: Callable[[RowT], Any]) -> Response:
         """Return one page of those rows that pass the filters.
 
         Raises:
