@@ -212,10 +212,6 @@ class Migration(migrations.Migration):
             index=models.Index(condition=models.Q(('held', True), ('status', 'PENDING')), fields=['org', 'created_at'], name='erp_export_held'),
         ),
         migrations.AddIndex(
-            model_name='erpexport',
-            index=models.Index(condition=models.Q(('held', True), ('status', 'PENDING')), fields=['org', 'created_at'], name='erp_export_held'),
-        ),
-        migrations.AddIndex(
             model_name='exportattempt',
             index=models.Index(fields=['finished_at', 'outcome'], name='erp_export_attempt_by_time'),
         ),

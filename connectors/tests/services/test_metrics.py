@@ -14,6 +14,7 @@ from connectors.services import metrics
 from connectors.tests.rows import a_connection, an_export
 
 AGO = timedelta(minutes=5)
+BOUNDS = ("0.1", "1.0", "30.0", "60.0", "+Inf")
 
 
 def scrape():
@@ -98,8 +99,8 @@ def test_the_latency_is_that_of_the_last_minutes(acme):
 
     seen = scrape()
 
-    buckets = {bound: seen["erp_export_delivery_seconds_bucket", bound] for bound in ("0.1", "1.0", "30.0", "60.0", "+Inf")}
-    assert buckets == {"0.1": 0, "1.0": 2, "30.0": 2, "60.0": 3, "+Inf": 4}
+    buckets = {bound: seen["erp_export_delivery_seconds_bucket", bound] for bound in BOUNDS}
+    assert buckets == dict(zip(BOUNDS, (0, 2, 2, 3, 4), strict=True))
     assert seen["erp_export_delivery_seconds_gsum",] == pytest.approx(7245.4, abs=5)
     assert (seen["erp_export_attempts", "SENT"], seen["erp_export_attempts", "FAILED"]) == (4, 1)
 
