@@ -15,6 +15,7 @@ from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
 from connectors.services import acknowledgements, checks, delivery, diagnosis, jobs, webhook_sending
+from connectors.services.acknowledgements import pollers
 from connectors.services.testers import testers
 from connectors.services.webhook_sending import senders
 
@@ -38,11 +39,10 @@ def drain_connection(context: JobContext, *, connection_id: str) -> None:
         delivery.drain(connection_id)
 
 
-@app.task(name=jobs.POLL, pass_context=True)
-def poll_connection(context: JobContext, *, connection_id: str) -> None:
-    """Fetch the acknowledgements of one connection."""
-    with structlog.contextvars.bound_contextvars(job_id=context.job.id, connection_id=connection_id):
-        acknowledgements.poll(connection_id)
+@app.task(name=jobs.POLL, priority=_URGENT)
+def poll_due() -> None:
+    """Fetch the acknowledgements that are due, in threads of their own: a far end that is slow keeps no order waiting."""
+    pollers.call_one()
 
 
 @app.task(name=jobs.TEST, priority=_URGENT)
@@ -58,14 +58,14 @@ def sweep(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the s
     delivery.sweep()
     diagnosis.recover()
     checks.start_due()
+    acknowledgements.announce_overdue()
 
 
 @app.periodic(cron=_every(settings.ACK_POLL_SECONDS))
 @app.task(queueing_lock="poll_acknowledgements", priority=_URGENT)
 def poll_acknowledgements(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
-    """Let every ERP be asked for its answers, each in a job of its own."""
-    for connection_id in acknowledgements.pollable().values_list("pk", flat=True):
-        jobs.poll(connection_id)
+    """Let every ERP be asked for its answers."""
+    jobs.wake_pollers(min(acknowledgements.due().count(), settings.ACK_POLLS_AT_ONCE))
 
 
 @app.periodic(cron=_every(settings.WEBHOOK_SECONDS))

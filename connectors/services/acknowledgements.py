@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, Exists, F, OuterRef, Q
 from django.utils import timezone
 
 from connectors.codes import Code, Text, describe
@@ -34,12 +34,14 @@ from connectors.models import (
     ERPExport,
     ExportStatus,
 )
+from connectors.models.connection import ConnectionQuerySet
 from connectors.models.export import RETRYABLE
 from connectors.port import Context
 from connectors.registry import registry
 from connectors.results import Acknowledgement, AckStatus, MalformedAcknowledgement, Settlement
 from connectors.services import configurations, health
 from connectors.services.contexts import make_context
+from connectors.services.crews import Crew
 from connectors.services.errors import NotOpen
 from connectors.services.pooling import give_back
 from connectors.services.verdicts import as_erp_order_id, error_of
@@ -80,17 +82,23 @@ class Report:
 # Asking
 
 
-def pollable() -> QuerySet[ERPConnection]:
-    """Return the connections whose ERP may have an answer for us, and that we may log in to right now."""
-    answering = [name for name, connector in registry.connectors.items() if connector.supports_acknowledgements]
+def answering() -> ConnectionQuerySet:
+    """Return the connections whose ERP may have an answer for us."""
+    types = [name for name, connector in registry.connectors.items() if connector.supports_acknowledgements]
     in_doubt = Q(status=ExportStatus.UNCONFIRMED, finished_at__gt=timezone.now() - _IN_DOUBT_FOR)
     unanswered = ERPExport.objects.filter(Q(status=ExportStatus.SENT) | in_doubt, connection=OuterRef("pk"))
-    return ERPConnection.objects.usable().filter(
-        Q(status=ConnectionStatus.ACTIVE) | Exists(unanswered), connector_type__in=answering
+    rows: ConnectionQuerySet = ERPConnection.objects.filter(
+        Q(status=ConnectionStatus.ACTIVE) | Exists(unanswered), connector_type__in=types
     )
+    return rows
 
 
-def due() -> QuerySet[ERPConnection]:
+def pollable() -> ConnectionQuerySet:
+    """Return those of them that we may log in to right now."""
+    return answering().usable()
+
+
+def due() -> ConnectionQuerySet:
     """Return the connections that nobody asks now and that were not asked in this round, the longest unasked first."""
     now = timezone.now()
     this_round = now - timedelta(seconds=settings.ACK_POLL_SECONDS / 2)
@@ -114,6 +122,10 @@ def poll_next() -> bool:
         row.update(acks_polled_at=now, acks_leased_until=now + _LEASE)
     fetch(connection)
     return True
+
+
+pollers: Final = Crew("poller", settings.ACK_POLLS_AT_ONCE, poll_next)
+"""Those of this process."""
 
 
 def poll(connection_id: UUID | str) -> int:

@@ -24,7 +24,7 @@ from connectors.models import ERPConnection, ERPExport
 
 # Named, not imported: tasks are built on services, never the other way round.
 DRAIN: Final = "connectors.tasks.drain_connection"
-POLL: Final = "connectors.tasks.poll_connection"
+POLL: Final = "connectors.tasks.poll_due"
 TEST: Final = "connectors.tasks.run_tests"
 
 _HEARTBEAT: Final = timedelta(seconds=30)
@@ -53,13 +53,10 @@ def wake_due() -> int:
     return sum(_enqueue_once(DRAIN, connection_id) for connection_id in ids)
 
 
-def poll(connection_id: UUID) -> bool:
-    """Let a worker fetch the acknowledgements of this connection.
-
-    Returns:
-        False when that was waiting to be done anyway.
-    """
-    return _enqueue_once(POLL, connection_id)
+def wake_pollers(count: int) -> None:
+    """Let workers fetch the acknowledgements whose time has come, with so many threads at first."""
+    for _ in range(count):
+        configure_task(name=POLL, job_manager=_manager).defer()
 
 
 def wake_testers() -> None:
