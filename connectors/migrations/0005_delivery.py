@@ -4,6 +4,7 @@ import connectors.fields
 import django.contrib.postgres.fields
 import django.contrib.postgres.indexes
 import django.db.models.deletion
+import django.db.models.functions.comparison
 import django.utils.timezone
 import uuid
 from django.db import migrations, models
@@ -201,7 +202,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='erpexport',
-            index=models.Index(condition=models.Q(('document_purged_at', None), ('finished_at__isnull', False)), fields=['org', 'finished_at'], name='erp_export_finished'),
+            index=models.Index(models.F('org'), django.db.models.functions.comparison.Coalesce('finished_at', 'sent_at'), condition=models.Q(('document_purged_at', None), models.Q(('finished_at__isnull', False), ('sent_at__isnull', False), _connector='OR')), name='erp_export_finished'),
         ),
         migrations.AddIndex(
             model_name='erpexport',

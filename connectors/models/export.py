@@ -18,6 +18,7 @@ from typing import Self
 
 from django.contrib.postgres.indexes import HashIndex
 from django.db import models
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from connectors.models.connection import ConnectionStatus, ERPConnection
@@ -184,8 +185,10 @@ class ERPExport(models.Model):
                 name="erp_export_unanswered",
             ),
             models.Index(
-                fields=("org", "finished_at"),
-                condition=models.Q(document_purged_at=None, finished_at__isnull=False),
+                models.F("org"),
+                Coalesce("finished_at", "sent_at"),
+                condition=models.Q(document_purged_at=None)
+                & (models.Q(finished_at__isnull=False) | models.Q(sent_at__isnull=False)),
                 name="erp_export_finished",
             ),
             HashIndex(fields=("document_name",), condition=~models.Q(document_name=""), name="erp_export_by_document"),
