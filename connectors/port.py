@@ -247,7 +247,8 @@ class ExportContext(Context):
     """The frozen document: every attempt sends these bytes under this name. None before it is rendered."""
     doubt: Code | None = None
     """Why nobody knows whether an earlier attempt arrived: OUTCOME_UNKNOWN when the far end's last answer is missing,
-    WORKER_LOST when nobody can tell how far the attempt came. None: nothing has arrived."""
+    FILE_VANISHED when the document was gone before the far end was asked to accept it, WORKER_LOST when nobody can tell
+    how far the attempt came. None: nothing has arrived."""
 
 
 @dataclass(frozen=True, kw_only=True)

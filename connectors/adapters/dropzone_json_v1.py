@@ -12,6 +12,7 @@ from connectors.adapters.dropzone_config import DropzoneConfig
 from connectors.adapters.dropzone_diagnosis import Diagnosis
 from connectors.adapters.dropzone_store import export_drop, open_store
 from connectors.codes import Code
+from connectors.exceptions import OutcomeUnknown
 from connectors.formats import orderflow_json_v1
 from connectors.order import Order
 from connectors.port import Context, Delivery, ERPConnectorPort, ExportContext, ExportSession, Guarantee
@@ -107,6 +108,8 @@ class DropzoneSession(ExportSession):
             receipt = receipt or find_answer(self._store, self._config, document)
             if receipt is None and context.doubt is Code.OUTCOME_UNKNOWN:
                 receipt = self._drop.taken(document)
+            elif receipt is None and context.doubt is Code.FILE_VANISHED:
+                raise OutcomeUnknown(Code.FILE_VANISHED)
             note.detail = receipt.location if receipt else "Not found."
         return ExportResult(receipt=receipt) if receipt else None
 

@@ -58,6 +58,8 @@ class Faults:
     taken_into: str = "taken"
     """The folder where it then lies; what is taken again lies in another below."""
     overwriting_rename: bool = False
+    refused_suffix: str = ""
+    """Nothing may be created whose name ends so."""
     times: int = 1_000_000
     skip: int = 0
     """So many of those steps go well first."""
@@ -190,6 +192,9 @@ class _Sftp(asyncssh.SFTPServer):
 
     def open(self, path: bytes, pflags: int, attrs: Any) -> Any:
         def open_file() -> Any:
+            refused = self._server.faults.refused_suffix
+            if refused and path.endswith(refused.encode()):
+                raise _REFUSALS["permission"]
             file = super(_Sftp, self).open(path, pflags, attrs)
             self._server._files.append(file)
             return file
