@@ -6,6 +6,11 @@ and when to try again stands in `erp_export`.
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 import structlog
@@ -16,11 +21,46 @@ from procrastinate.jobs import Status
 
 from connectors.services import acknowledgements, checks, delivery, diagnosis, jobs, webhook_sending
 from connectors.services.acknowledgements import pollers
+from connectors.services.pooling import give_back
 from connectors.services.testers import testers
 from connectors.services.webhook_sending import senders
 
 _URGENT: Final = 10
 """The sweep must not wait behind the work that it is there to start."""
+
+_FINISH_SECONDS: Final = 8.0
+_SETTLE_SECONDS: Final = 6.0
+"""When a worker is told to stop, what is under way has so long to come to its end, and then, broken off, to be settled;
+together less than the 20 s after which a supervisor kills."""
+
+
+async def _in_thread(work: Callable[[], object]) -> None:
+    """Run `work` in a thread that keeps no process alive, and give its database connection back at the end."""
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
+    done: asyncio.Future[None] = loop.create_future()
+
+    def run() -> None:
+        error: BaseException | None = None
+        try:
+            context.run(work)
+        except BaseException as raised:
+            error = raised
+        finally:
+            give_back()
+        with suppress(RuntimeError):  # the loop has ended: nobody waits any more
+            loop.call_soon_threadsafe(_conclude, done, error)
+
+    threading.Thread(target=run, name="task", daemon=True).start()
+    await done
+
+
+def _conclude(done: asyncio.Future[None], error: BaseException | None) -> None:
+    if done.cancelled():
+        return
+    if error is None:
+        done.set_result(None)
+    else:
+        done.set_exception(error)
 
 
 def _every(seconds: int) -> str:
@@ -33,10 +73,18 @@ def _every(seconds: int) -> str:
 
 
 @app.task(name=jobs.DRAIN, pass_context=True)
-def drain_connection(context: JobContext, *, connection_id: str) -> None:
-    """Send what is due through one connection."""
+async def drain_connection(context: JobContext, *, connection_id: str) -> None:
+    """Send what is due through one connection; a worker that is told to stop claims nothing more."""
+    turn = delivery.Turn(connection_id)
     with structlog.contextvars.bound_contextvars(job_id=context.job.id, connection_id=connection_id):
-        delivery.drain(connection_id)
+        work = asyncio.ensure_future(_in_thread(turn.run))
+    try:
+        await asyncio.shield(work)
+    except asyncio.CancelledError:
+        turn.stop()
+        if not (await asyncio.wait([work], timeout=_FINISH_SECONDS))[0]:
+            turn.cut()
+            await asyncio.wait([work], timeout=_SETTLE_SECONDS)
 
 
 @app.task(name=jobs.POLL, priority=_URGENT)

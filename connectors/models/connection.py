@@ -98,7 +98,7 @@ class ERPConnection(models.Model):
     max_per_minute = models.PositiveIntegerField(null=True)
     """How many orders may leave in a minute; null: as many as the far end takes."""
     taken_lately = models.JSONField(default=list, db_default=[])
-    """Of the last minute: when orders were taken (seconds since 1970) and how many. Kept only where there is a limit."""
+    """Of the last minute, where there is a limit: when orders were taken (seconds since 1970), and how many."""
     maintenance_windows = models.JSONField(default=list, db_default=[])
     """When nothing is sent (`connectors.maintenance` says how it is written)."""
     approval_limits = models.JSONField(default=dict, db_default={})

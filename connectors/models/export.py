@@ -21,7 +21,7 @@ from django.db import models
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
-from connectors.models.connection import ConnectionStatus, ERPConnection
+from connectors.models.connection import ERPConnection
 from tenants.actors import ActorKind
 from tenants.models import Organization, OrganizationScopedQuerySet
 
@@ -59,19 +59,14 @@ class ExportQuerySet(OrganizationScopedQuerySet):
         left = self.filter(status__in=RETRYABLE, superseded_at=None, dismissed_at=None)
         return left.filter(models.Q(status=ExportStatus.UNCONFIRMED) | ~models.Exists(anew))
 
-    def due(self) -> Self:
-        """Return the pending exports whose time has come."""
-        now = timezone.now()
-        return self.filter(status=ExportStatus.PENDING).filter(
-            models.Q(next_attempt_at=None) | models.Q(next_attempt_at__lte=now)
-        )
+    def in_line(self, *, only_look_ups: bool = False) -> Self:
+        """Return what waits for a worker and not for a person, in the sequence of submission.
 
-    def startable(self) -> Self:
-        """Return the due exports that a worker has to do with.
-
-        Through a disabled connection nothing is sent: what may have arrived there is looked up, no more.
+        Args:
+            only_look_ups: only what may have arrived.
         """
-        return self.due().filter(models.Q(connection__status=ConnectionStatus.ACTIVE) | models.Q(outcome_unknown=True))
+        waiting = self.filter(status=ExportStatus.PENDING, held=False)
+        return (waiting.filter(outcome_unknown=True) if only_look_ups else waiting).order_by("created_at", "id")
 
     def overdue(self) -> Self:
         """Return the sent exports that the ERP has not answered within the time in which the connection expects it."""
@@ -162,8 +157,8 @@ class ERPExport(models.Model):
             models.Index(fields=("org", "-created_at", "-id"), name="erp_export_by_org"),
             models.Index(
                 fields=("connection", "created_at", "id"),
-                condition=models.Q(status="PENDING"),
-                name="erp_export_pending",
+                condition=models.Q(status="PENDING", held=False),
+                name="erp_export_in_line",
             ),
             models.Index(
                 fields=("org", "created_at"),

@@ -1,4 +1,4 @@
-"""Brings exports to their ERP: one connection at a time, each export claimed, attempted and settled on its own.
+"""Brings exports to their ERP: one turn at one connection after the other, each export settled on its own.
 
 Nothing here holds a transaction while it talks to a far end. Between the claim and the settlement only the lease says
 who may act; whoever has lost it can neither store a document nor settle.
@@ -6,59 +6,41 @@ who may act; whoever has lost it can neither store a document nor settle.
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, Final, TypeVar
 from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
-from django.db import transaction
 from django.utils import timezone
 
-from connectors.codes import Code
 from connectors.exceptions import (
-    AuthenticationFailed,
     ConfigurationError,
     ConnectorError,
-    DocumentError,
     EncryptionError,
-    InvalidOrder,
     OutcomeUnknown,
-    RejectedByERP,
     TemporaryError,
     UnknownConnector,
-    UnsupportedFeature,
 )
-from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportAttempt, ExportStatus, Outcome
+from connectors.models import ERPConnection, ExportStatus, Outcome
 from connectors.order import Order
-from connectors.port import ExportContext, ExportSession
-from connectors.registry import registry
-from connectors.results import Document, ExportResult, TestStep
-from connectors.services import configurations, documents, exports, health, installation, jobs
-from connectors.services.contexts import make_context
-from connectors.services.verdicts import Verdict, delivered, failed, not_there, worker_lost
+from connectors.port import Delivery, ExportContext
+from connectors.services import attempts, claims, exports, gates, health, installation, jobs
+from connectors.services.attempts import PASSING, USABLE_LEASE, Attempt, any_fault_is, understood
+from connectors.services.lines import Line, lines
+from connectors.services.pooling import DATABASE_AWAY, give_back
+from connectors.services.verdicts import Verdict, delivered, failed, not_there
 
 log = structlog.get_logger(__name__)
 
-DRAIN_EXPORTS: Final = 50
-DRAIN_SECONDS: Final = 30.0
-"""After so many exports or so long a drain goes back to the end of the queue, so that other connections get a turn."""
+DRAIN_EXPORTS: Final = 100
+DRAIN_SECONDS: Final = 10.0
+"""After so many exports or so long a turn ends if another connection waits for one."""
 
-USABLE_LEASE: Final = 0.8
-"""The share of the lease after which an attempt has to be over; the rest is for settling it."""
-
-_UNDERSTOOD: Final = (
-    TemporaryError,
-    OutcomeUnknown,
-    AuthenticationFailed,
-    RejectedByERP,
-    DocumentError,
-    UnsupportedFeature,
-)
+_DATABASE_RETRY_SECONDS: Final = 0.2
 _EVENTS: Final = {
     ExportStatus.SENT: "export.sent",
     ExportStatus.ACKED: "export.acknowledged",
@@ -67,38 +49,16 @@ _EVENTS: Final = {
     ExportStatus.FAILED: "export.failed",
 }
 
-
-class LeaseLost(Exception):
-    """Another worker has this export now."""
+_T = TypeVar("_T")
 
 
 def drain(connection_id: UUID | str) -> int:
-    """Send what is due through one connection, in the order of submission.
-
-    Through a disabled connection nothing is sent: what may have arrived there is looked up, no more.
+    """Send what is due through one connection, in the sequence of submission.
 
     Returns:
         How many attempts were made.
     """
-    attempts, until = 0, time.monotonic() + DRAIN_SECONDS
-    with ExitStack() as cleanup:
-        line: _Line | None = None
-        while attempts < DRAIN_EXPORTS and time.monotonic() < until:
-            connection = ERPConnection.objects.usable().select_related("org").filter(pk=connection_id).first()
-            if connection is None:
-                return attempts
-            if line is None or line.connection.revision != connection.revision:
-                cleanup.close()
-                if (line := _line(connection)) is None:
-                    return attempts
-                cleanup.callback(line.hang_up)
-            if (export := _claim(connection)) is None:
-                return attempts
-            _deliver(line, export)
-            attempts += 1
-    if ERPExport.objects.startable().filter(connection=connection_id).exists():
-        jobs.wake(connection_id)
-    return attempts
+    return Turn(connection_id).run()
 
 
 def sweep() -> None:
@@ -106,48 +66,258 @@ def sweep() -> None:
     if not installation.is_armed():
         log.warning("installation.quarantined")
         return
-    while _recover_one():
+    while claims.recover_one():
         pass
     exports.move_waiting()
     jobs.wake_due()
 
 
-# The way out
+class Turn:
+    """One worker's turn at one connection.
 
+    Through a disabled or paused connection nothing is sent: what may have arrived there is looked up, no more.
+    """
 
-class _Line:
-    """A connection that is ready for use, and its session while that lasts."""
+    def __init__(self, connection_id: UUID | str) -> None:
+        self._connection_id = connection_id
+        self._id = uuid4()
+        self._until = time.monotonic() + DRAIN_SECONDS
+        self._attempts = 0
+        self._stopped = threading.Event()
+        self._line: Line | None = None
+        self._ours: dict[UUID, Attempt] = {}
+        """What is claimed and not settled yet."""
+        self._under_way: set[UUID] = set()
+        """Those of them that the connector was given."""
+        self._in_trouble = False
+        """Something failed that holds back all behind it."""
+        self._is_known_to_work = False
 
-    def __init__(self, connection: ERPConnection) -> None:
-        self.connection = connection
-        self.connector, self.config = configurations.load(connection)
-        self._session: ExportSession | None = None
-        self._login = ExitStack()
+    def run(self) -> int:
+        """Send until nothing is due, another connection waits, or the turn is stopped.
 
-    def connect(self, context: ExportContext) -> None:
-        """Log in, if this connector logs in once for many exports and has not done so yet."""
-        if self.connector.supports_session and self._session is None:
-            self._session = self._login.enter_context(self.connector.open_session(self.config, context))
+        Returns:
+            How many attempts were made.
+        """
+        jobs.absorb(self._connection_id)
+        while not self._is_over() and self._go_on():
+            pass
+        if (moment := claims.next_moment(self._connection_id)) is not None:
+            self._come_back(moment)
+        return self._attempts
 
-    def send(self, order: Order, context: ExportContext) -> ExportResult:
-        """Deliver one order; see `ERPConnectorPort.export`."""
-        if self._session is None:
-            return self.connector.export(order, self.config, context)
-        return self._session.export(order, context)
+    def stop(self) -> None:
+        """Claim nothing more; called by another thread."""
+        self._stopped.set()
 
-    def hang_up(self) -> None:
-        """End the session; the next export logs in anew."""
-        self._session = None
+    def cut(self) -> None:
+        """Break off what is under way; called by another thread."""
+        if (line := self._line) is not None:
+            line.cut()
+
+    def _is_over(self) -> bool:
+        if self._stopped.is_set():
+            return True
+        if self._attempts + len(self._ours) < DRAIN_EXPORTS and time.monotonic() < self._until:
+            return False
+        return jobs.others_wait(self._connection_id)
+
+    def _go_on(self) -> bool:
+        """Work through what is due with the present configuration; return False when nothing was."""
+        connection = ERPConnection.objects.usable().select_related("org").filter(pk=self._connection_id).first()
+        if connection is None or (line := _ready(connection)) is None:
+            return False
+        before, self._line, self._in_trouble = self._attempts, line, False
         try:
-            self._login.close()
-        except Exception as error:  # whatever an adapter raises here, the exports are settled already
-            log.warning("connection.hang_up_failed", connection_id=str(self.connection.pk), error=type(error).__name__)
+            if claimed := self._claim(line):
+                work = self._look_up if claimed[0].export.outcome_unknown else self._send
+                work(line, claimed)
+        except BaseException:
+            self._in_trouble = True
+            raise
+        finally:
+            self._line = None
+            if self._in_trouble:
+                line.hang_up()
+            lines.give_back(line)
+            self._put_back()
+        return self._attempts > before
+
+    def _come_back(self, moment: datetime) -> None:
+        if moment <= timezone.now():
+            jobs.wake(self._connection_id)
+        else:
+            jobs.wake_at(self._connection_id, moment)
+
+    # What is ours
+
+    def _claim(self, line: Line, *, may_look_up: bool = True) -> list[Attempt]:
+        # No more than can be under way: the rest shall meet a configuration that changes meanwhile, and be in no doubt
+        # when this worker is killed.
+        claimed = claims.claim(line.connection, turn=self._id, most=line.room, may_look_up=may_look_up)
+        self._is_known_to_work = False
+        made = [Attempt.at(export) for export in claimed]
+        self._ours |= {attempt.export.pk: attempt for attempt in made}
+        return made
+
+    def _put_back(self) -> None:
+        """Put back in line what was claimed and not begun; what is still under way is left to its lease."""
+        left = [pk for pk in self._ours if pk not in self._under_way]
+        self._ours.clear()
+        self._under_way.clear()
+        if left:
+            self._surely(lambda _: claims.give_back(left, turn=self._id))
+
+    # Looking up
+
+    def _look_up(self, line: Line, claimed: list[Attempt]) -> None:
+        """Find out what became of exports that may have arrived, and send those that did not."""
+        missing: list[Attempt] = []
+        for attempt in claimed:
+            if self._stopped.is_set():
+                return
+            attempt.started_at = timezone.now()
+            try:
+                found = attempts.look_up(line, attempt)
+            except ConnectorError as error:
+                self._fail(line, attempt, error, in_doubt=True)
+                return
+            if found is not None:
+                self._succeed(line, attempt, delivered(found, found=True))
+            elif gates.sends(attempt.export.connection):
+                missing.append(attempt)
+            else:
+                self._succeed(line, attempt, not_there())
+                exports.move_waiting(attempt.export.org)
+        if missing:
+            self._send(line, missing, only_these=True)
+
+    # Sending
+
+    def _send(self, line: Line, claimed: list[Attempt], *, only_these: bool = False) -> None:
+        try:
+            with any_fault_is(TemporaryError):
+                line.connect(claimed[0].context)
+        except ConnectorError as error:
+            self._fail(line, claimed[0], error)
+            return
+        deliveries = line.send(self._stream(line, claimed, only_these=only_these))
+        while True:
+            try:
+                with any_fault_is(OutcomeUnknown):
+                    delivery = next(deliveries, None)
+            except ConnectorError as error:
+                # The connector broke down without a word about those that were under way.
+                for attempt in [self._ours[pk] for pk in self._ours if pk in self._under_way]:
+                    self._fail(line, attempt, error)
+                return
+            if delivery is None:
+                return
+            self._receive(line, delivery)
+
+    def _stream(self, line: Line, claimed: list[Attempt], *, only_these: bool) -> Iterator[tuple[Order, ExportContext]]:
+        """Yield what is to be sent, claiming more as the connector has room for it."""
+        try:
+            while claimed:
+                attempts.prepare(line, claimed)
+                for attempt in claimed:
+                    if attempt.error is not None:
+                        self._fail(line, attempt, attempt.error)
+                    elif attempt.order is None or not attempt.is_ours:
+                        self._forget(attempt)
+                    else:
+                        self._under_way.add(attempt.export.pk)
+                        attempt.started_at = timezone.now()
+                        yield attempt.order, attempt.context
+                    if self._in_trouble:
+                        return
+                claimed = [] if only_these or self._is_over() else self._claim(line, may_look_up=False)
+        except DATABASE_AWAY:  # what is under way comes to its end; the next turn asks again
+            log.warning("delivery.database_away", connection_id=str(self._connection_id))
+
+    def _receive(self, line: Line, delivery: Delivery) -> None:
+        attempt = self._ours[delivery.context.export_id]
+        if delivery.result is not None:
+            self._succeed(line, attempt, delivered(delivery.result, found=False))
+        elif delivery.error is not None:
+            self._fail(line, attempt, understood(delivery.error, otherwise=OutcomeUnknown))
+        else:  # nothing of it was sent, and nothing is wrong with it
+            self._under_way.discard(attempt.export.pk)
+
+    # Settling
+
+    def _succeed(self, line: Line, attempt: Attempt, verdict: Verdict) -> None:
+        self._settle(attempt, verdict)
+        if not self._is_known_to_work:
+            self._is_known_to_work = True
+            health.note_success(line.connection)
+
+    def _fail(self, line: Line, attempt: Attempt, error: ConnectorError, *, in_doubt: bool = False) -> None:
+        if isinstance(error, PASSING):
+            if not self._in_trouble:
+                # Before the export is free again: nobody shall try the next one at a connection that is paused now.
+                # What follows upon the first trouble says nothing new about the connection.
+                is_first = attempt.export.attempts == 1 or error.code in health.OF_THE_FOLDER
+                health.note_failure(line.connection, error, is_first=is_first)
+            self._in_trouble = True
+        verdict = failed(
+            error,
+            attempt=attempt.export.attempts,
+            in_doubt=in_doubt,
+            can_look_up=line.connector.supports_find_export,
+        )
+        self._settle(attempt, verdict)
+
+    def _settle(self, attempt: Attempt, verdict: Verdict) -> None:
+        steps = attempt.context.steps.steps
+        held = self._surely(
+            lambda again: claims.settle(
+                attempt.export, verdict, started_at=attempt.started_at, steps=steps, again=again
+            )
+        )
+        self._attempts += 1
+        self._forget(attempt, event=_event(verdict) if held else "export.lease_lost", verdict=verdict)
+
+    def _forget(self, attempt: Attempt, *, event: str = "export.lease_lost", verdict: Verdict | None = None) -> None:
+        """Let go of an export that is no longer ours, and log what became of it."""
+        export = attempt.export
+        del self._ours[export.pk]
+        self._under_way.discard(export.pk)
+        details: dict[str, Any] = {"request_id": export.request_id} if export.request_id else {}
+        if verdict is not None:
+            details |= {"outcome": str(verdict.outcome), "code": verdict.error["code"] if verdict.error else None}
+        log.info(
+            event,
+            export_id=str(export.pk),
+            connection_id=str(export.connection_id),
+            attempt=export.attempts,
+            latency_ms=round((timezone.now() - attempt.started_at).total_seconds() * 1000),
+            **details,
+        )
+
+    def _surely(self, action: Callable[[bool], _T]) -> _T:
+        """Do what must not be lost, also if the database is away for a while: as long as the lease allows.
+
+        Args:
+            action: is told whether it was tried before, and may have taken effect.
+        """
+        until = time.monotonic() + settings.EXPORT_LEASE_SECONDS * (1 - USABLE_LEASE)
+        again = False
+        while True:
+            try:
+                return action(again)
+            except DATABASE_AWAY:
+                if time.monotonic() >= until:
+                    raise
+            again = True
+            give_back()
+            time.sleep(_DATABASE_RETRY_SECONDS)
 
 
-def _line(connection: ERPConnection) -> _Line | None:
-    """Return the connection ready for use; None leaves its exports waiting until it is."""
+def _ready(connection: ERPConnection) -> Line | None:
+    """Return a line through this connection; None leaves its exports waiting until there is one."""
     try:
-        return _Line(connection)
+        return lines.take(connection)
     except EncryptionError as error:
         health.note_unreadable(connection)
         reason = error.code
@@ -157,233 +327,7 @@ def _line(connection: ERPConnection) -> _Line | None:
     return None
 
 
-# One export
-
-
-def _claim(connection: ERPConnection) -> ERPExport | None:
-    """Take the next due export, unless another worker is busy with this connection: that one goes on until all is sent.
-
-    Should two workers start in the same instant, each gets an export of its own.
-    """
-    now = timezone.now()
-    of_connection = ERPExport.objects.filter(connection=connection)
-    # A new revision takes effect at once, and the same statement tells whether the connection still sends.
-    usable = ERPConnection.objects.usable().filter(pk=connection.pk, revision=connection.revision)
-    startable = of_connection.startable().filter(connection__in=usable).select_related("connection__org")
-    with transaction.atomic():
-        if of_connection.filter(status=ExportStatus.SENDING, leased_until__gt=now).exists():
-            return None
-        locked = startable.select_for_update(of=("self",), skip_locked=True)
-        export = locked.order_by("created_at", "id").first()
-        if export is None:
-            return None
-        export.status = ExportStatus.SENDING
-        export.attempts += 1
-        export.claim = uuid4()
-        export.leased_until = now + timedelta(seconds=settings.EXPORT_LEASE_SECONDS)
-        export.save(update_fields=["status", "attempts", "claim", "leased_until", "updated_at"])
-    export.org = export.connection.org
-    claimed: ERPExport = export
-    return claimed
-
-
-def _deliver(line: _Line, export: ERPExport) -> None:
-    """Make one attempt and settle it."""
-    started_at = timezone.now()
-    with structlog.contextvars.bound_contextvars(
-        export_id=str(export.pk),
-        connection_id=str(export.connection_id),
-        attempt=export.attempts,
-        **({"request_id": export.request_id} if export.request_id else {}),
-    ):
-        context = _context(export)
-        try:
-            verdict = _attempt(line, export, context)
-        except LeaseLost:
-            log.warning("export.lease_lost")
-            return
-        if verdict.error:
-            line.hang_up()
-        _settle(export, verdict, started_at=started_at, steps=context.steps.steps)
-        if verdict.error is None:
-            health.note_success(line.connection)
-            if verdict.result is None:
-                exports.move_waiting(export.org)
-
-
-def _context(export: ERPExport) -> ExportContext:
-    return ExportContext(
-        **make_context(
-            export.org,
-            seconds=settings.EXPORT_LEASE_SECONDS * USABLE_LEASE,
-            connection=export.connection,
-        ),
-        org_slug=export.org.slug,
-        export_id=export.pk,
-        created_at=export.created_at,
-        attempt=export.attempts,
-        idempotency_key=str(export.pk),
-    )
-
-
-def _attempt(line: _Line, export: ERPExport, context: ExportContext) -> Verdict:
-    in_doubt = export.outcome_unknown
-    try:
-        order = _order(export)
-        context = replace(context, document=_document(line, export, order, context))
-        if in_doubt:
-            if (found := _look_up(line, order, context)) is not None:
-                return delivered(found, found=True)
-            in_doubt = False
-            if export.connection.status != ConnectionStatus.ACTIVE:
-                return not_there()
-        with _any_fault_is(TemporaryError):
-            line.connect(context)
-        with _any_fault_is(OutcomeUnknown):
-            return delivered(line.send(order, context), found=False)
-    except ConnectorError as error:
-        # Before the export is free again: nobody shall try the next one at a connection that is paused now.
-        health.note_failure(line.connection, error, is_first=export.attempts == 1)
-        return failed(
-            error,
-            attempt=export.attempts,
-            in_doubt=in_doubt,
-            can_look_up=line.connector.supports_find_export,
-        )
-
-
-def _order(export: ERPExport) -> Order:
-    try:
-        return Order.parse(export.order)
-    except InvalidOrder:
-        raise DocumentError from None
-
-
-def _document(line: _Line, export: ERPExport, order: Order, context: ExportContext) -> Document | None:
-    """Return the frozen document, rendered and stored now if this is the first attempt that gets so far."""
-    with _any_fault_is(TemporaryError):
-        stored = documents.load(export)
-    if stored is not None or not line.connector.supports_render:
-        return stored
-    with _any_fault_is(DocumentError):
-        rendered = line.connector.render(order, line.config, context)
-    with _any_fault_is(TemporaryError):
-        export.document_name = documents.store(export.org_id, rendered)
-    held = _held(export).update(
-        filename=rendered.filename,
-        document_name=export.document_name,
-        document_sha256=rendered.sha256,
-        document_size=rendered.size,
-        document_media_type=rendered.media_type,
-        updated_at=timezone.now(),
-    )
-    if not held:
-        raise LeaseLost
-    return rendered
-
-
-def _look_up(line: _Line, order: Order, context: ExportContext) -> ExportResult | None:
-    if not line.connector.supports_find_export:
-        raise OutcomeUnknown
-    with _any_fault_is(TemporaryError):
-        return line.connector.find_export(order, line.config, context)
-
-
-@contextmanager
-def _any_fault_is(safe: type[ConnectorError]) -> Iterator[None]:
-    """Let an error that the port does not know end as `safe`, which says what may follow where it happened."""
-    try:
-        yield
-    except _UNDERSTOOD:
-        raise
-    except ConnectorError as error:
-        raise safe(error.code, **error.params) from None
-    except Exception as error:  # an adapter's fault must neither stop the queue nor lose an order
-        log.error("export.adapter_fault", exc_info=error)
-    else:
-        return
-    raise safe(Code.INTERNAL_ERROR)
-
-
-# Settling
-
-
-def _settle(export: ERPExport, verdict: Verdict, *, started_at: datetime, steps: tuple[TestStep, ...]) -> None:
-    """Record the attempt, and where it leaves the export if that is still ours."""
-    with transaction.atomic():
-        columns = verdict.columns()
-        if not verdict.counts:
-            columns["attempts"] = export.attempts - 1
-        held = _held(export).update(**columns)
-        if verdict.concerns_all:
-            # The others would only find out the same, and use up their attempts on it.
-            # Those that somebody has locked right now are left out, so that this never waits for anybody.
-            waiting = ERPExport.objects.due().filter(connection=export.connection_id)
-            free = waiting.select_for_update(skip_locked=True).values("pk")
-            waiting.filter(pk__in=free).update(next_attempt_at=verdict.next_attempt_at)
-        # Whoever lost his lease still tells what he did: that is how a person finds out about a late success.
-        _log_attempt(export, verdict, started_at=started_at, steps=[step.as_json() for step in steps])
-    log.info(
-        _event(verdict) if held else "export.lease_lost",
-        outcome=str(verdict.outcome),
-        code=verdict.error["code"] if verdict.error else None,
-        latency_ms=round((timezone.now() - started_at).total_seconds() * 1000),
-    )
-
-
-def _held(export: ERPExport) -> Any:
-    """Return the row as long as it is ours: the lease has not been given to anybody else."""
-    return ERPExport.objects.filter(pk=export.pk, status=ExportStatus.SENDING, claim=export.claim)
-
-
-def _log_attempt(export: ERPExport, verdict: Verdict, *, started_at: datetime, steps: list[dict[str, Any]]) -> None:
-    ExportAttempt.objects.create(
-        org_id=export.org_id,
-        export=export,
-        number=export.attempts,
-        started_at=started_at,
-        outcome=verdict.outcome,
-        error=verdict.error,
-        receipt=verdict.receipt,
-        steps=steps,
-        next_attempt_at=verdict.next_attempt_at,
-    )
-
-
 def _event(verdict: Verdict) -> str:
     if verdict.outcome is Outcome.AUTH_FAILED:
         return "export.held"
     return _EVENTS.get(verdict.status, "export.retry_scheduled")
-
-
-# Workers that did not come back
-
-
-def _recover_one() -> bool:
-    """Settle one export whose lease has run out; return False when there is none."""
-    with transaction.atomic():
-        expired = ERPExport.objects.expired().select_related("connection")
-        export = expired.select_for_update(skip_locked=True, of=("self",)).first()
-        if export is None:
-            return False
-        connector = registry.connectors.get(export.connection.connector_type)
-        verdict = worker_lost(
-            attempt=export.attempts,
-            may_have_arrived=bool(export.document_name)
-            or export.outcome_unknown
-            or connector is None
-            or not connector.supports_render,
-            # A connector that is not installed right now is asked when it is back.
-            can_look_up=connector is None or connector.supports_find_export,
-        )
-        _held(export).update(**verdict.columns())
-        started_at = export.leased_until - timedelta(seconds=settings.EXPORT_LEASE_SECONDS)
-        _log_attempt(export, verdict, started_at=started_at, steps=[])
-    log.warning(
-        "export.worker_lost",
-        export_id=str(export.pk),
-        connection_id=str(export.connection_id),
-        attempt=export.attempts,
-        status=str(verdict.status),
-    )
-    return True

@@ -50,6 +50,9 @@ OF_THE_CONNECTION: Final = frozenset(
 )
 """Passing troubles that lie in the connection, whatever order met them."""
 
+OF_THE_FOLDER: Final = frozenset({Code.NO_SPACE, Code.PATH_NOT_FOUND, Code.PERMISSION_DENIED})
+"""Passing troubles that every order would meet, but not every answer of the ERP."""
+
 _FOR_GOOD: Final = frozenset(
     {Code.AUTHENTICATION_FAILED, Code.HOST_KEY_UNKNOWN, Code.HOST_KEY_MISMATCH, Code.IDENTITY_CHANGED}
 )

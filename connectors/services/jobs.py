@@ -7,20 +7,22 @@ second one does no harm, and the sweep starts whatever was left lying.
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from django.db import connection as database
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 from procrastinate.contrib.django.django_connector import DjangoConnector
-from procrastinate.contrib.django.models import ProcrastinateWorker
+from procrastinate.contrib.django.models import ProcrastinateJob, ProcrastinateWorker
 from procrastinate.exceptions import AlreadyEnqueued
 from procrastinate.manager import JobManager
 from procrastinate.tasks import configure_task
 
-from connectors.models import ERPConnection, ERPExport
+from connectors.models import ConnectionStatus, ERPConnection, ERPExport
 
 # Named, not imported: tasks are built on services, never the other way round.
 DRAIN: Final = "connectors.tasks.drain_connection"
@@ -42,15 +44,46 @@ def wake(connection_id: UUID | str) -> None:
     configure_task(name=DRAIN, job_manager=_manager).defer(connection_id=str(connection_id))
 
 
+def wake_at(connection_id: UUID | str, moment: datetime) -> bool:
+    """Let a worker look after this connection at a later moment, and not before without being woken.
+
+    Returns:
+        False when that is planned already.
+    """
+    return _enqueue_once(DRAIN, connection_id, schedule_at=moment)
+
+
 def wake_due() -> int:
     """Let a worker begin with every connection that could send something now, or look something up.
 
     Returns:
         How many connections were woken.
     """
-    startable = ERPExport.objects.startable().filter(connection=OuterRef("pk"))
-    ids = ERPConnection.objects.usable().filter(Exists(startable)).values_list("pk", flat=True)
-    return sum(_enqueue_once(DRAIN, connection_id) for connection_id in ids)
+    exports = ERPExport.objects.filter(connection=OuterRef("pk"))
+    moment = Coalesce("next_attempt_at", "created_at")
+    # Only the heads of the lines: those behind one that has to wait, wait for it.
+    connections = ERPConnection.objects.usable().annotate(
+        send_at=Subquery(exports.in_line().values_list(moment)[:1]),
+        look_up_at=Subquery(exports.in_line(only_look_ups=True).values_list(moment)[:1]),
+    )
+    sends, now = Q(status=ConnectionStatus.ACTIVE, paused_at=None), timezone.now()
+    due = connections.filter((sends & Q(send_at__lte=now)) | (~sends & Q(look_up_at__lte=now)))
+    return sum(_enqueue_once(DRAIN, connection_id) for connection_id in due.values_list("pk", flat=True))
+
+
+def absorb(connection_id: UUID | str) -> None:
+    """Take over the jobs that wait to do what the caller does now: a long queue of one connection delays nobody else.
+
+    To be called before the first claim, which then sees every export that such a job was committed with.
+    """
+    with database.cursor() as cursor:
+        cursor.execute(_ABSORB, [DRAIN, str(connection_id)])
+
+
+def others_wait(connection_id: UUID | str) -> bool:
+    """Return whether another connection's job waits for a free worker."""
+    waiting = ProcrastinateJob.objects.filter(_NOW_OR_BEFORE, status="todo")
+    return bool(waiting.exclude(args__connection_id=str(connection_id)).exists())
 
 
 def wake_pollers(count: int) -> None:
@@ -70,9 +103,21 @@ def has_worker() -> bool:
     return alive
 
 
-def _enqueue_once(task: str, connection_id: UUID) -> bool:
+_NOW_OR_BEFORE: Final = Q(scheduled_at=None) | Q(scheduled_at__lte=Now())
+
+_ABSORB: Final = """
+    DELETE FROM procrastinate_jobs WHERE id IN (
+        SELECT id FROM procrastinate_jobs
+         WHERE status = 'todo' AND task_name = %s AND args->>'connection_id' = %s
+           AND (scheduled_at IS NULL OR scheduled_at <= now())
+           FOR UPDATE SKIP LOCKED)
+"""
+
+
+def _enqueue_once(task: str, connection_id: UUID | str, *, schedule_at: datetime | None = None) -> bool:
     lock = f"{task.rpartition('.')[2]}:{connection_id}"
+    job = configure_task(name=task, job_manager=_manager, queueing_lock=lock, schedule_at=schedule_at)
     with suppress(AlreadyEnqueued), transaction.atomic():  # a savepoint: the refusal must not spoil the caller's work
-        configure_task(name=task, job_manager=_manager, queueing_lock=lock).defer(connection_id=str(connection_id))
+        job.defer(connection_id=str(connection_id))
         return True
     return False

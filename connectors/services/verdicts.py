@@ -15,7 +15,6 @@ from connectors.exceptions import AuthenticationFailed, ConnectorError, OutcomeU
 from connectors.models import ERPExport, ExportStatus, Outcome
 from connectors.results import ExportResult
 from connectors.retry import RetryPolicy
-from connectors.services import health
 
 FINAL: Final = (ExportStatus.ACKED, ExportStatus.REJECTED, ExportStatus.UNCONFIRMED, ExportStatus.FAILED)
 """In these states nothing more happens by itself."""
@@ -26,9 +25,6 @@ _OUTCOMES: Final[dict[type[ConnectorError], Outcome]] = {
     RejectedByERP: Outcome.REJECTED,
     TemporaryError: Outcome.TEMPORARY,
 }
-
-_CONCERN_ALL: Final = health.OF_THE_CONNECTION - {Code.CONNECTION_LOST} | {Code.RATE_LIMITED}
-"""Every other export would meet these right now; a cut connection can be one order's own doing."""
 
 _MAX_ERP_ORDER_ID: Final = ERPExport._meta.get_field("erp_order_id").max_length
 
@@ -51,13 +47,6 @@ class Verdict:
     def receipt(self) -> dict[str, Any] | None:
         """The transport's proof, when there is one."""
         return self.result.receipt.as_json() if self.result else None
-
-    @property
-    def concerns_all(self) -> bool:
-        """Whether every other export of the connection would meet the same right now."""
-        if self.next_attempt_at is None or self.error is None:
-            return False
-        return self.error["code"] in _CONCERN_ALL
 
     def columns(self) -> dict[str, Any]:
         """Return what changes in the row of the export."""

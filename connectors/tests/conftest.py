@@ -3,6 +3,7 @@
 import pytest
 
 from connectors.adapters import dropzone_answers
+from connectors.services.lines import lines
 from tenants.actors import Actor
 from tenants.models import Organization
 
@@ -11,6 +12,13 @@ from tenants.models import Organization
 def _impatience(monkeypatch):
     """Wait a moment only before an answer that cannot be read is put aside."""
     monkeypatch.setattr(dropzone_answers, "QUIET_SECONDS", 0.01)
+
+
+@pytest.fixture(autouse=True)
+def _no_idle_lines():
+    """Leave no login open at a far end that ends with its test."""
+    yield
+    lines.close()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from contextlib import contextmanager
 from datetime import timedelta
 from uuid import uuid4
 
@@ -12,16 +13,23 @@ from django.utils import timezone
 from procrastinate.contrib.django.models import ProcrastinateJob
 
 from connectors import exceptions
-from connectors.adapters.mock import MockConfig, MockConnector
+from connectors.adapters.mock import MockConfig, MockConnector, MockSession
 from connectors.codes import Code
 from connectors.exceptions import ConnectorError, OutcomeUnknown, TemporaryError
 from connectors.models import ERPConnection, ERPExport
 from connectors.port import ERPConnectorPort
 from connectors.registry import registry
 from connectors.results import ExportResult, Receipt
-from connectors.services import connections, delivery, exports
+from connectors.services import claims, connections, delivery, exports, jobs
 from connectors.testing import sample_orders
+from connectors.tests.workers.processes import wait_for
 from erpconfig import logging
+
+
+@pytest.fixture(autouse=True)
+def no_haste(monkeypatch):
+    """Let nothing be due again at once by chance."""
+    monkeypatch.setattr("random.random", lambda: 1.0)
 
 
 @pytest.fixture
@@ -58,6 +66,11 @@ def drain(export):
 
 def make_due(**changes):
     ERPExport.objects.filter(status="PENDING").update(next_attempt_at=None, **changes)
+
+
+def claim(connection):
+    """Take the next export, as a worker does that never comes back."""
+    return claims.claim(connection, turn=uuid4(), most=1)
 
 
 def expire():
@@ -171,7 +184,6 @@ class TestTemporaryError:
 
     def test_the_delay_grows_and_stays_within_its_bounds(self, connect, submit, monkeypatch):
         connect(fail_with="TemporaryError", fail_times=100)
-        monkeypatch.setattr("random.random", lambda: 1.0)
         export = submit()
 
         delays = []
@@ -201,7 +213,7 @@ class TestTemporaryError:
         assert export.finished_at
         assert drain(export).attempts == 2
 
-    def test_retry_after_is_honoured_by_all_that_wait(self, connect, submit):
+    def test_retry_after_holds_back_all_that_wait(self, connect, submit):
         connection = connect(fail_with="RateLimited", retry_after_s=500)
         first, second = submit("SO-1"), submit("SO-2")
         before = timezone.now()
@@ -211,10 +223,10 @@ class TestTemporaryError:
         first.refresh_from_db()
         second.refresh_from_db()
         assert timedelta(seconds=500) <= first.next_attempt_at - before < timedelta(seconds=510)
-        assert (second.next_attempt_at, second.attempts) == (first.next_attempt_at, 0)
+        assert second.attempts == 0
+        assert delivery.drain(connection.pk) == 0
 
     def test_a_host_that_does_not_answer_costs_the_others_no_attempt(self, connect, submit, monkeypatch):
-        monkeypatch.setattr("random.random", lambda: 1.0)  # nothing is due again at once by chance
         connection = connect(fail_with="TemporaryError", fail_code="CONNECTION_TIMEOUT")
         for number in range(3):
             submit(f"SO-{number}")
@@ -222,13 +234,29 @@ class TestTemporaryError:
         assert delivery.drain(connection.pk) == 1
         assert sorted(ERPExport.objects.values_list("attempts", flat=True)) == [0, 0, 1]
 
-    def test_an_error_of_one_order_does_not_hold_the_others_back(self, connect, submit, monkeypatch):
-        monkeypatch.setattr("random.random", lambda: 1.0)  # nothing is due again at once by chance
+    def test_no_order_overtakes_one_that_is_tried_again(self, connect, submit, monkeypatch):
         connection = connect(fail_with="TemporaryError", fail_code="NO_SPACE")
-        for number in range(3):
-            submit(f"SO-{number}")
+        first, *_ = [submit(f"SO-{number}") for number in range(3)]
 
-        assert delivery.drain(connection.pk) == 3
+        assert [delivery.drain(connection.pk), delivery.drain(connection.pk)] == [1, 0]
+        ERPExport.objects.filter(pk=first.pk).update(next_attempt_at=None)
+        for _ in range(3):
+            delivery.drain(connection.pk)
+            make_due()
+        assert [item.order_id for item in MockConnector.received()] == ["SO-0", "SO-1", "SO-2"]
+
+    def test_what_waits_for_a_person_holds_nobody_back(self, connect, submit, settings):
+        settings.EXPORT_MAX_ATTEMPTS = 1
+        connection = connect()
+        held, failed, rejected = (submit(f"SO-{number}") for number in range(3))
+        ERPExport.objects.filter(pk=held.pk).update(held=True)
+        ERPExport.objects.filter(pk=failed.pk).update(status="FAILED")
+        ERPExport.objects.filter(pk=rejected.pk).update(order={})
+        submit("SO-3")
+
+        delivery.drain(connection.pk)
+
+        assert [item.order_id for item in MockConnector.received()] == ["SO-3"]
 
 
 class TestFinalErrors:
@@ -519,12 +547,52 @@ class TestSession:
 
         assert logins == ["demo"]
 
+    def test_a_login_outlives_its_turn(self, connect, submit, logins):
+        connection = connect()
+        for number in range(3):
+            submit(f"SO-{number}")
+            delivery.drain(connection.pk)
+
+        assert logins == ["demo"]
+
+    def test_a_login_that_died_while_it_was_idle_costs_no_attempt(self, connect, submit, logins, monkeypatch):
+        def is_gone(self):
+            raise TemporaryError(Code.CONNECTION_LOST)
+
+        monkeypatch.setattr("connectors.services.lines.FRESH_SECONDS", -1)
+        connection = connect()
+        drain(submit("SO-1"))
+        with monkeypatch.context() as patch:
+            patch.setattr(MockSession, "check", is_gone)
+            export = drain(submit("SO-2"))
+
+        assert (export.status, outcomes(export), len(logins)) == ("SENT", ["SENT"], 2)
+        assert ERPConnection.objects.get(pk=connection.pk).failures_in_a_row == 0
+
+    def test_an_idle_login_is_closed(self, connect, submit, monkeypatch):
+        closed, real = [], MockConnector.open_session
+
+        @contextmanager
+        def open_session(self, config, context):
+            with real(self, config, context) as session:
+                yield session
+            closed.append(config.account)
+
+        monkeypatch.setattr(MockConnector, "open_session", open_session)
+        monkeypatch.setattr("connectors.services.lines.IDLE_SECONDS", 0.05)
+        connect()
+        drain(submit())
+
+        wait_for(lambda: closed)
+
     def test_an_error_makes_the_next_export_log_in_anew(self, connect, submit, logins):
         connection = connect(fail_with="TemporaryError")
         for number in range(3):
             submit(f"SO-{number}")
 
-        delivery.drain(connection.pk)
+        for _ in range(3):
+            delivery.drain(connection.pk)
+            make_due()
 
         assert len(logins) == 3
 
@@ -701,7 +769,7 @@ class TestAtAReplacedConnection:
     def test_what_comes_back_from_being_sent_moves_on(self, connect, submit, replace):
         old = connect(fail_with="TemporaryError", account="old")
         export = submit()
-        delivery._claim(old)
+        claim(old)
         new = replace(old)
         ERPExport.objects.update(status="PENDING", next_attempt_at=timezone.now())
 
@@ -731,14 +799,14 @@ class TestAtAReplacedConnection:
     def test_a_worker_that_comes_too_late_only_looks(self, in_doubt, replace, monkeypatch):
         """It saw the connection active, and the switch-over comes before its claim."""
         old, export = in_doubt()
-        claim, replaced = delivery._claim, []
+        real, replaced = claims.claim, []
 
-        def replace_and_claim(connection):
+        def replace_and_claim(connection, **how):
             if not replaced:
                 replaced.append(replace(old))
-            return claim(connection)
+            return real(connection, **how)
 
-        monkeypatch.setattr(delivery, "_claim", replace_and_claim)
+        monkeypatch.setattr(claims, "claim", replace_and_claim)
         export = drain(export)
 
         assert export.connection_id == replaced[0].pk
@@ -746,31 +814,116 @@ class TestAtAReplacedConnection:
 
 
 class TestFairness:
-    def test_a_long_queue_goes_back_to_the_end(self, connect, submit, monkeypatch):
+    @pytest.fixture
+    def somebody_waits(self, globex, actor):
+        other = connections.create(globex, actor, connector_type="MOCK", config={})
+        jobs.wake(other.pk)
+
+    def test_a_long_queue_goes_back_to_the_end(self, connect, submit, monkeypatch, somebody_waits):
         monkeypatch.setattr(delivery, "DRAIN_EXPORTS", 2)
         connection = connect()
         for number in range(3):
             submit(f"SO-{number}")
-        jobs_for(connection.pk).delete()
 
         assert delivery.drain(connection.pk) == 2
         assert jobs_for(connection.pk).count() == 1
         assert delivery.drain(connection.pk) == 1
-        assert jobs_for(connection.pk).count() == 1
+        assert jobs_for(connection.pk).count() == 0
 
-    def test_a_slow_far_end_gives_the_others_a_turn(self, connect, submit, monkeypatch):
+    def test_a_slow_far_end_gives_the_others_a_turn(self, connect, submit, monkeypatch, somebody_waits):
         monkeypatch.setattr(delivery, "DRAIN_SECONDS", 0.05)
         connection = connect(latency_ms=60)
         submit("SO-1"), submit("SO-2")
 
         assert delivery.drain(connection.pk) == 1
 
+    def test_a_turn_goes_on_while_nobody_else_waits(self, connect, submit, monkeypatch):
+        monkeypatch.setattr(delivery, "DRAIN_EXPORTS", 2)
+        connection = connect()
+        for number in range(5):
+            submit(f"SO-{number}")
+
+        assert delivery.drain(connection.pk) == 5
+
+    def test_many_jobs_of_one_connection_are_one(self, connect, submit):
+        connection = connect()
+        for number in range(5):
+            submit(f"SO-{number}")
+        assert jobs_for(connection.pk).count() == 5
+
+        delivery.drain(connection.pk)
+
+        assert jobs_for(connection.pk).count() == 0
+
     def test_a_second_worker_leaves_a_busy_connection_alone(self, connect, submit):
         connection = connect()
         submit("SO-1"), submit("SO-2")
-        delivery._claim(connection)
+        claim(connection)
 
         assert delivery.drain(connection.pk) == 0
+
+    def test_a_stopped_turn_claims_nothing_more(self, connect, submit, monkeypatch):
+        connection, real = connect(), MockConnector.export
+        submit("SO-1"), submit("SO-2")
+        turn = delivery.Turn(connection.pk)
+
+        def export_and_stop(self, order, config, context):
+            turn.stop()
+            return real(self, order, config, context)
+
+        monkeypatch.setattr(MockConnector, "export", export_and_stop)
+
+        assert turn.run() == 1
+        assert jobs_for(connection.pk).exists()
+
+
+class TestGates:
+    """What is configured for a connection says when, and how much."""
+
+    @pytest.fixture
+    def set_up(self, connect, submit):
+        def set_up(**columns):
+            connection = connect()
+            ERPConnection.objects.filter(pk=connection.pk).update(**columns)
+            for number in range(3):
+                submit(f"SO-{number}")
+            return connection
+
+        return set_up
+
+    def test_while_it_is_paused_nothing_is_sent_and_what_may_have_arrived_is_looked_up(self, set_up):
+        connection = set_up(paused_at=timezone.now())
+        in_doubt = ERPExport.objects.get(order_id="SO-1")
+        ERPExport.objects.filter(pk=in_doubt.pk).update(outcome_unknown=True)
+
+        assert delivery.drain(connection.pk) == 1
+
+        assert outcomes(in_doubt) == ["TEMPORARY"]
+        assert (MockConnector.received(), jobs.wake_due()) == ((), 0)
+
+    def test_in_a_maintenance_window_nobody_is_disturbed(self, set_up):
+        now = timezone.now()
+        until = now + timedelta(hours=1)
+        window = {"from": (now - timedelta(hours=1)).isoformat(), "until": until.isoformat()}
+        connection = set_up(maintenance_windows=[window])
+
+        assert delivery.drain(connection.pk) == 0
+
+        assert abs(jobs_for(connection.pk).get().scheduled_at - until) < timedelta(seconds=1)
+        delivery.sweep()
+        assert jobs_for(connection.pk).count() == 1
+
+    def test_no_more_leave_in_a_minute_than_may(self, set_up):
+        connection = set_up(max_per_minute=2)
+        begun = timezone.now()
+
+        assert [delivery.drain(connection.pk), delivery.drain(connection.pk)] == [2, 0]
+
+        again = jobs_for(connection.pk).get().scheduled_at
+        assert timedelta(seconds=59) < again - begun < timedelta(seconds=61)
+        taken = ERPConnection.objects.get(pk=connection.pk).taken_lately
+        ERPConnection.objects.update(taken_lately=[[moment - 60, count] for moment, count in taken])
+        assert delivery.drain(connection.pk) == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -849,7 +1002,7 @@ class TestLostLease:
 
 class TestSweep:
     def claim(self, export, **changes):
-        delivery._claim(export.connection)
+        claim(export.connection)
         ERPExport.objects.filter(pk=export.pk).update(**changes)
         expire()
 
@@ -910,7 +1063,7 @@ class TestSweep:
     def test_a_lease_that_runs_is_left_alone(self, connect, submit):
         connection = connect()
         export = submit()
-        delivery._claim(connection)
+        claim(connection)
 
         assert self.swept(export).status == "SENDING"
 

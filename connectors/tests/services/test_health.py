@@ -17,7 +17,7 @@ from connectors.models import ERPConnection, ERPExport
 from connectors.port import ERPConnectorPort
 from connectors.registry import registry
 from connectors.results import ExportResult, Receipt, RemoteIdentity
-from connectors.services import acknowledgements, connections, delivery, exports, health
+from connectors.services import acknowledgements, claims, connections, delivery, exports, health
 from connectors.testing import sample_orders
 
 CUT_OFF = {"fail_with": "TemporaryError", "fail_code": "CONNECTION_TIMEOUT", "fail_times": 1000}
@@ -165,7 +165,8 @@ class TestPassingTroubles:
 
         assert not jobs_for(connection).exists()
 
-    def test_different_orders_that_fail_are_troubles_of_the_connection(self, connect, submit):
+    def test_different_orders_that_fail_are_troubles_of_the_connection(self, connect, submit, settings):
+        settings.EXPORT_MAX_ATTEMPTS = 1
         connection = connect(fail_with="TemporaryError")
         for number in range(8):
             submit(f"SO-{number}")
@@ -643,15 +644,15 @@ class TestEarlierRevisions:
         assert (row.tested_revision, row.last_test_at) == (None, None)
 
     def test_an_order_is_not_sent_to_where_the_connection_no_longer_leads(self, connect, submit, actor, monkeypatch):
-        connection, claim = connect(account="old"), delivery._claim
+        connection, claim = connect(account="old"), claims.claim
         submit()
 
-        def change_and_claim(row):
+        def change_and_claim(row, **how):
             if row.revision == 1:
                 connections.change(connection, actor, config={"account": "new"})
-            return claim(row)
+            return claim(row, **how)
 
-        monkeypatch.setattr(delivery, "_claim", change_and_claim)
+        monkeypatch.setattr(claims, "claim", change_and_claim)
 
         assert (delivery.drain(connection.pk), delivery.drain(connection.pk)) == (0, 1)
         assert [item.account for item in MockConnector.received()] == ["new"]

@@ -6,21 +6,16 @@ import time
 
 from django.core.management import execute_from_command_line
 
-from connectors.transports.filesystem import FilesystemFolder
+from connectors.transports import filesystem
+
+STEP_AT = {"before": "_link_without_replacing", "after": "_make_durable"}
 
 
-def hang(moment: str) -> None:
-    publish = FilesystemFolder._check_and_publish
-
-    def publish_and_hang(*args):
-        if moment == "after":
-            publish(*args)
-        time.sleep(60)
-
-    FilesystemFolder._check_and_publish = publish_and_hang
+def hang(*_):
+    time.sleep(60)
 
 
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "erpconfig.settings")
-    hang(sys.argv[1])
+    setattr(filesystem, STEP_AT[sys.argv[1]], hang)
     execute_from_command_line(["manage.py", "procrastinate", "worker"])

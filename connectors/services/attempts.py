@@ -1,0 +1,184 @@
+"""One try to deliver an export: what it is given, and how the faults of an adapter end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+from django.conf import settings
+from django.utils import timezone
+
+from connectors.codes import Code
+from connectors.exceptions import (
+    AuthenticationFailed,
+    ConnectorError,
+    DocumentError,
+    InvalidOrder,
+    OutcomeUnknown,
+    RejectedByERP,
+    TemporaryError,
+    UnsupportedFeature,
+)
+from connectors.models import ERPExport, Outcome
+from connectors.order import Order
+from connectors.port import ExportContext
+from connectors.results import Document, ExportResult
+from connectors.services import claims, documents
+from connectors.services.contexts import make_context
+from connectors.services.lines import Line
+
+log = structlog.get_logger(__name__)
+
+USABLE_LEASE: Final = 0.8
+"""The share of the lease after which an attempt has to be over; the rest is for settling it."""
+
+PASSING: Final = (TemporaryError, OutcomeUnknown, AuthenticationFailed)
+"""After these the export comes again, and those behind it wait."""
+
+_UNDERSTOOD: Final = (*PASSING, RejectedByERP, DocumentError, UnsupportedFeature)
+
+
+@dataclass
+class Attempt:
+    """An export that is claimed, and what belongs to this try."""
+
+    export: ERPExport
+    context: ExportContext
+    started_at: datetime = field(default_factory=timezone.now)
+    order: Order | None = None
+    error: ConnectorError | None = None
+    """Why it cannot be sent."""
+    is_ours: bool = True
+    """False once somebody else has the export."""
+
+    @classmethod
+    def at(cls, export: ERPExport) -> Attempt:
+        """Return the attempt that begins with a claim."""
+        context = ExportContext(
+            **make_context(
+                export.org, seconds=settings.EXPORT_LEASE_SECONDS * USABLE_LEASE, connection=export.connection
+            ),
+            org_slug=export.org.slug,
+            export_id=export.pk,
+            created_at=export.created_at,
+            attempt=export.attempts,
+            idempotency_key=str(export.pk),
+        )
+        return cls(export, context)
+
+    @property
+    def document(self) -> Document | None:
+        """The frozen bytes, where the connector has any to show."""
+        return self.context.document
+
+    @document.setter
+    def document(self, document: Document | None) -> None:
+        self.context = replace(self.context, document=document)
+
+
+def prepare(line: Line, attempts: Sequence[Attempt]) -> None:
+    """Give each attempt its order and its frozen document, which is rendered and stored now if it was not before.
+
+    What goes wrong is noted in the attempt.
+    """
+    for attempt in attempts:
+        with _noted(attempt):
+            attempt.order = _order(attempt.export)
+    _load([attempt for attempt in attempts if attempt.error is None])
+    fresh = [attempt for attempt in attempts if attempt.error is None and attempt.document is None]
+    if line.connector.supports_render:
+        for attempt in fresh:
+            with _noted(attempt), any_fault_is(DocumentError):
+                assert attempt.order is not None
+                attempt.document = line.connector.render(attempt.order, line.config, attempt.context)
+        _freeze([attempt for attempt in fresh if attempt.error is None])
+
+
+def look_up(line: Line, attempt: Attempt) -> ExportResult | None:
+    """Find out whether an export has arrived.
+
+    Raises:
+        ConnectorError: nobody can tell, now or at all.
+    """
+    prepare(line, [attempt])
+    if attempt.error is not None:
+        raise attempt.error
+    if attempt.order is None or not attempt.is_ours or not line.connector.supports_find_export:
+        raise OutcomeUnknown
+    context = replace(attempt.context, doubt=_doubt(attempt.export))
+    with any_fault_is(TemporaryError):
+        line.connect(context)
+        return line.find(attempt.order, context)
+
+
+def understood(error: ConnectorError, *, otherwise: type[ConnectorError]) -> ConnectorError:
+    """Return an error as the port knows it; `otherwise` says what may follow after one that it does not."""
+    return error if isinstance(error, _UNDERSTOOD) else otherwise(error.code, **error.params)
+
+
+@contextmanager
+def any_fault_is(safe: type[ConnectorError]) -> Iterator[None]:
+    """Let an error that the port does not know end as `safe`, which says what may follow where it happened."""
+    try:
+        yield
+    except ConnectorError as error:
+        raise understood(error, otherwise=safe) from None
+    except Exception as error:  # an adapter's fault must neither stop the queue nor lose an order
+        log.error("export.adapter_fault", exc_info=error)
+    else:
+        return
+    raise safe(Code.INTERNAL_ERROR)
+
+
+@contextmanager
+def _noted(*attempts: Attempt) -> Iterator[None]:
+    try:
+        yield
+    except ConnectorError as error:
+        for attempt in attempts:
+            attempt.error = error
+
+
+def _order(export: ERPExport) -> Order:
+    try:
+        return Order.parse(export.order)
+    except InvalidOrder:
+        raise DocumentError from None
+
+
+def _load(attempts: Sequence[Attempt]) -> None:
+    """Fetch the documents that were stored by earlier attempts."""
+    with _noted(*attempts):
+        stored = documents.load_many([attempt.export for attempt in attempts])
+        for attempt, document in zip(attempts, stored, strict=True):
+            if isinstance(document, DocumentError):
+                attempt.error = document
+            else:
+                attempt.document = document
+
+
+def _freeze(attempts: Sequence[Attempt]) -> None:
+    """Store the documents that were rendered now; from here on every attempt sends these bytes."""
+    if not attempts:
+        return
+    rendered = [attempt.document for attempt in attempts if attempt.document is not None]
+    with _noted(*attempts):
+        names = documents.store_many(attempts[0].export.org_id, rendered)
+        ours = claims.freeze(
+            (attempt.export, document, name) for attempt, document, name in zip(attempts, rendered, names, strict=True)
+        )
+        for attempt in attempts:
+            attempt.is_ours = attempt.export.pk in ours
+
+
+def _doubt(export: ERPExport) -> Code:
+    """Return why the outcome is unknown: a lost last answer says more than a worker that never came back."""
+    in_doubt = export.attempt_log.filter(outcome__in=(Outcome.UNKNOWN, Outcome.WORKER_LOST))
+    codes = set(in_doubt.values_list("error__code", flat=True))
+    if str(Code.FILE_VANISHED) in codes:  # that nothing is found says nothing then
+        return Code.FILE_VANISHED
+    return Code.OUTCOME_UNKNOWN if codes == {str(Code.OUTCOME_UNKNOWN)} else Code.WORKER_LOST

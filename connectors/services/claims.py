@@ -1,0 +1,243 @@
+"""Who may act on an export: it is claimed with a lease, its document is frozen, and it is settled or given back.
+
+Exports of one connection are claimed in the sequence of their submission, by one turn at a time. The head of the line
+holds all behind it back for as long as it has to wait for anything but a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from itertools import takewhile
+from typing import Any
+from uuid import UUID
+
+import structlog
+from django.conf import settings
+from django.db import connection as database
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from connectors.models import ERPConnection, ERPExport, ExportAttempt, ExportStatus
+from connectors.registry import registry
+from connectors.results import Document, TestStep
+from connectors.services import gates
+from connectors.services.verdicts import Verdict, worker_lost
+
+log = structlog.get_logger(__name__)
+
+
+def claim(connection: ERPConnection, *, turn: UUID, most: int, may_look_up: bool = True) -> list[ERPExport]:
+    """Take the next due exports, unless another turn is busy with this connection: that one goes on until all is sent.
+
+    Args:
+        connection: with the revision that is used; a newer one takes effect at once, by claiming nothing.
+        turn: who claims.
+        most: how many to take.
+        may_look_up: False leaves exports alone that have to be looked up first, and those behind them.
+
+    Returns:
+        Either exports to look up or exports to send, never both, in the sequence of their submission; each with its
+        connection as it is now.
+    """
+    now = timezone.now()
+    with transaction.atomic():
+        row = _locked(connection)
+        if row is None or _is_busy(row, turn):
+            return []
+        gate = gates.gate_of(row, now=now, most=most)
+        exports = _next(row, gate, now)
+        if not exports or (exports[0].outcome_unknown and not may_look_up):
+            return []
+        gates.note_taken(row, len(exports), now=now)
+        _take(exports, turn, now)
+    row.org = connection.org
+    for export in exports:
+        export.connection, export.org = row, row.org
+    return exports
+
+
+def next_moment(connection_id: UUID | str) -> datetime | None:
+    """Return when a worker next has something to do with a connection; None when nothing waits, or for a person."""
+    row = ERPConnection.objects.usable().filter(pk=connection_id).first()
+    if row is None:
+        return None
+    now = timezone.now()
+    gate = gates.gate_of(row, now=now, most=1)
+    head = row.exports.in_line(only_look_ups=gate.only_look_ups).values_list("next_attempt_at", flat=True).first()
+    if head is None and not row.exports.in_line(only_look_ups=gate.only_look_ups).exists():
+        return None
+    return max(moment for moment in (now, head, gate.opens_at) if moment is not None)
+
+
+def freeze(exports: Iterable[tuple[ERPExport, Document, str]]) -> set[UUID]:
+    """Write down which bytes each export sends from now on, under which name.
+
+    Args:
+        exports: each with its document, and the name under which that is stored.
+
+    Returns:
+        The ids of those that are still ours.
+    """
+    rows = list(exports)
+    for export, document, name in rows:
+        export.filename, export.document_name = document.filename, name
+        export.document_sha256, export.document_size = document.sha256, document.size
+        export.document_media_type = document.media_type
+    columns = zip(*(_frozen(export) for export, _, _ in rows), strict=True)
+    with database.cursor() as cursor:
+        cursor.execute(_FREEZE, [list(column) for column in columns])
+        return {pk for (pk,) in cursor.fetchall()}
+
+
+def settle(
+    export: ERPExport, verdict: Verdict, *, started_at: datetime, steps: Iterable[TestStep], again: bool = False
+) -> bool:
+    """Record an attempt, and where it leaves the export if that is still ours.
+
+    Args:
+        export: as it was claimed.
+        verdict: what the attempt came to.
+        started_at: when it began.
+        steps: what was done.
+        again: whether this was tried before, and the database may have kept it although its answer was lost.
+
+    Returns:
+        False when the lease was lost. The attempt is recorded all the same: that is how a person finds out about a
+        late success.
+    """
+    columns = verdict.columns()
+    if not verdict.counts:
+        columns["attempts"] = export.attempts - 1
+    with transaction.atomic():
+        if again and export.attempt_log.filter(started_at=started_at).exists():
+            return True
+        held = _held(export).update(**columns)
+        _log_attempt(export, verdict, started_at=started_at, steps=[step.as_json() for step in steps])
+    return bool(held)
+
+
+def give_back(ids: Iterable[UUID], *, turn: UUID) -> None:
+    """Put exports back in line of which nothing was sent; they have used up no attempt."""
+    ERPExport.objects.filter(pk__in=list(ids), status=ExportStatus.SENDING, claim=turn).update(
+        status=ExportStatus.PENDING,
+        attempts=F("attempts") - 1,
+        claim=None,
+        leased_until=None,
+        updated_at=timezone.now(),
+    )
+
+
+def recover_one() -> bool:
+    """Settle one export whose worker did not come back in time; return False when there is none."""
+    with transaction.atomic():
+        expired = ERPExport.objects.expired().select_related("connection")
+        export = expired.select_for_update(skip_locked=True, of=("self",)).first()
+        if export is None:
+            return False
+        connector = registry.connectors.get(export.connection.connector_type)
+        verdict = worker_lost(
+            attempt=export.attempts,
+            may_have_arrived=bool(export.document_name)
+            or export.outcome_unknown
+            or connector is None
+            or not connector.supports_render,
+            # A connector that is not installed right now is asked when it is back.
+            can_look_up=connector is None or connector.supports_find_export,
+        )
+        _held(export).update(**verdict.columns())
+        started_at = export.leased_until - timedelta(seconds=settings.EXPORT_LEASE_SECONDS)
+        _log_attempt(export, verdict, started_at=started_at, steps=[])
+    log.warning(
+        "export.worker_lost",
+        export_id=str(export.pk),
+        connection_id=str(export.connection_id),
+        attempt=export.attempts,
+        status=str(verdict.status),
+    )
+    return True
+
+
+_FREEZE = """
+    UPDATE erp_export AS export
+       SET filename = frozen.filename, document_name = frozen.name, document_sha256 = frozen.sha256,
+           document_size = frozen.size, document_media_type = frozen.media_type, updated_at = now()
+      FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[])
+           AS frozen (id, claim, filename, name, sha256, size, media_type)
+     WHERE export.id = frozen.id AND export.status = 'SENDING' AND export.claim = frozen.claim
+ RETURNING export.id
+"""
+
+
+def _locked(connection: ERPConnection) -> ERPConnection | None:
+    """Return the row if it may be used with this revision; nobody else claims until the transaction ends."""
+    rows = ERPConnection.objects.usable().select_for_update(no_key=True, of=("self",)).defer("config_encrypted")
+    row: ERPConnection | None = rows.filter(pk=connection.pk, revision=connection.revision).first()
+    return row
+
+
+def _is_busy(connection: ERPConnection, turn: UUID) -> bool:
+    """Return whether somebody else is sending, or has left something behind that nobody has looked after yet."""
+    sending = ERPExport.objects.filter(connection=connection, status=ExportStatus.SENDING)
+    busy: bool = sending.exclude(claim=turn).exists()
+    return busy
+
+
+def _next(connection: ERPConnection, gate: gates.Gate, now: datetime) -> list[ERPExport]:
+    in_line = connection.exports.in_line(only_look_ups=gate.only_look_ups)
+    line = list(in_line.select_for_update(of=("self",))[: gate.room])
+    return list(
+        takewhile(
+            lambda export: (
+                (export.next_attempt_at is None or export.next_attempt_at <= now)
+                and export.outcome_unknown == line[0].outcome_unknown
+            ),
+            line,
+        )
+    )
+
+
+def _take(exports: list[ERPExport], turn: UUID, now: datetime) -> None:
+    leased_until = now + timedelta(seconds=settings.EXPORT_LEASE_SECONDS)
+    ERPExport.objects.filter(pk__in=[export.pk for export in exports]).update(
+        status=ExportStatus.SENDING,
+        attempts=F("attempts") + 1,
+        claim=turn,
+        leased_until=leased_until,
+        updated_at=now,
+    )
+    for export in exports:
+        export.status, export.claim, export.leased_until = ExportStatus.SENDING, turn, leased_until
+        export.attempts += 1
+
+
+def _frozen(export: ERPExport) -> tuple[Any, ...]:
+    return (
+        export.pk,
+        export.claim,
+        export.filename,
+        export.document_name,
+        export.document_sha256,
+        export.document_size,
+        export.document_media_type,
+    )
+
+
+def _held(export: ERPExport) -> Any:
+    """Return the row as long as it is ours: the lease has not been given to anybody else."""
+    return ERPExport.objects.filter(pk=export.pk, status=ExportStatus.SENDING, claim=export.claim)
+
+
+def _log_attempt(export: ERPExport, verdict: Verdict, *, started_at: datetime, steps: list[dict[str, Any]]) -> None:
+    ExportAttempt.objects.create(
+        org_id=export.org_id,
+        export=export,
+        number=export.attempts,
+        started_at=started_at,
+        outcome=verdict.outcome,
+        error=verdict.error,
+        receipt=verdict.receipt,
+        steps=steps,
+        next_attempt_at=verdict.next_attempt_at,
+    )
