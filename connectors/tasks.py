@@ -89,7 +89,7 @@ async def drain_connection(context: JobContext, *, connection_id: str) -> None:
 
 @app.task(name=jobs.POLL, priority=_URGENT)
 def poll_due() -> None:
-    """Fetch the acknowledgements that are due, in threads of their own: a far end that is slow keeps no order waiting."""
+    """Fetch the acknowledgements that are due, in threads of their own: slow ones keep no order waiting."""
     pollers.call_one()
 
 

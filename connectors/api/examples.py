@@ -171,3 +171,24 @@ PENDING_EXPORT: Final[dict[str, Any]] = EXPORT | {
 }
 
 STAGED_CREDENTIALS: Final = {"config": {"password": "the-next-one"}}  # nosec B105  # an example
+
+RESOLVED_ACKNOWLEDGEMENT: Final[dict[str, Any]] = {
+    "id": "5a3f0e6d-1c11-4a58-8f0c-0b7f8a524f0c",
+    "connector": EXPORT["connector"],
+    "export_id": None,
+    "name": "ack_sales_order_SO-2025-0041.json",
+    "sha256": "cd" * 32,
+    "outcome": "UNMATCHED",
+    "status": "ACKED",
+    "erp_order_id": "SO-88122",
+    "error": None,
+    "open": False,
+    "problem": {
+        "code": "ACKNOWLEDGEMENT_UNMATCHED",
+        "message": "Nothing that this acknowledgement could answer was sent.",
+        "hint": "Compare its name with the file name of the order it is meant for. It stays where it lies.",
+    },
+    "processed_at": "2025-12-26T10:00:40Z",
+    "received_at": "2025-12-26T10:01:00Z",
+    "resolved_at": "2025-12-26T11:30:00Z",
+}

@@ -14,7 +14,17 @@ from django_filters import (
     UUIDFilter,
 )
 
-from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus, Health
+from connectors.models import (
+    AcknowledgementRecord,
+    AckOutcome,
+    ConnectionStatus,
+    ERPConnection,
+    ERPExport,
+    ExportStatus,
+    Health,
+)
+from connectors.models.acknowledgement import AcknowledgementQuerySet
+from connectors.models.export import ExportQuerySet
 from connectors.services import configurations
 from tenants.models import AuditEvent
 
@@ -60,10 +70,32 @@ class ExportFilter(FilterSet):
     dismissed = FlagFilter(
         field_name="dismissed_at", lookup_expr="isnull", exclude=True, help_text="Whether a person put it aside."
     )
+    overdue = FlagFilter(method="with_overdue", help_text="Whether the ERP should have answered by now.")
 
     class Meta:
         model = ERPExport
         fields = ()
+
+    def with_overdue(self, rows: ExportQuerySet, name: str, value: bool) -> ExportQuerySet:
+        """Return the exports whose acknowledgement is overdue, or all others."""
+        return rows.overdue() if value else rows.exclude(pk__in=rows.overdue().order_by().values("pk"))
+
+
+class AcknowledgementFilter(FilterSet):
+    """Filters of GET acknowledgements."""
+
+    export = UUIDFilter(field_name="export_id", help_text="The export's id.")
+    connector = UUIDFilter(field_name="connection_id", help_text="The connection's id.")
+    outcome = MultipleChoiceFilter(choices=AckOutcome.choices, help_text="One or more outcomes.")
+    open = FlagFilter(method="with_open", help_text="Whether it waits for a person.")
+
+    class Meta:
+        model = AcknowledgementRecord
+        fields = ()
+
+    def with_open(self, rows: AcknowledgementQuerySet, name: str, value: bool) -> AcknowledgementQuerySet:
+        """Return the acknowledgements that wait for a person, or all others."""
+        return rows.open() if value else rows.exclude(pk__in=rows.open().order_by().values("pk"))
 
 
 class AuditFilter(FilterSet):

@@ -9,10 +9,10 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
-from connectors.models import ConnectionStatus, ExportStatus, Health, Outcome, TestState, TestSubject
+from connectors.models import AckOutcome, ConnectionStatus, ExportStatus, Health, Outcome, TestState, TestSubject
 from connectors.order import Order
 from connectors.registry import registry
-from connectors.results import RemoteIdentity, StepStatus
+from connectors.results import AckStatus, RemoteIdentity, StepStatus
 from connectors.validation import Line, StrictModel
 from tenants.actors import ActorKind
 from tenants.models import Role
@@ -435,6 +435,25 @@ class Attempt(Shape):
     receipt: ReceiptShape | None
     steps: list[TestStepShape]
     next_attempt_at: datetime | None
+
+
+class Acknowledgement(Shape):
+    """One answer of an ERP."""
+
+    id: UUID
+    connector: ConnectionSummary
+    export_id: Annotated[UUID | None, Field(description="The export that it names; null when there is none.")]
+    name: Annotated[str, Field(description="Of the file or message that brought it.")]
+    sha256: Annotated[str, Field(description="Of what was read; the same content under the same name is one answer.")]
+    outcome: Annotated[AckOutcome, Field(description="What became of it.")]
+    status: Annotated[AckStatus | None, Field(description="What it says; null when it cannot be read.")]
+    erp_order_id: str | None
+    error: Annotated[Failure | None, Field(description="Why the ERP refused, or why it cannot be read.")]
+    open: Annotated[bool, Field(description="It waits for a person.")]
+    problem: Annotated[Failure | None, Field(description="Why it waits for a person, or has waited, and what to do.")]
+    processed_at: Annotated[datetime | None, Field(description="When the ERP says that it answered.")]
+    received_at: datetime
+    resolved_at: Annotated[datetime | None, Field(description="When a person put it aside.")]
 
 
 class ActorShape(Shape):

@@ -2,7 +2,16 @@
 
 from django.urls import path
 
-from connectors.api import accounts, audit, connections, connector_types, diagnosis, exports, revisions
+from connectors.api import (
+    accounts,
+    acknowledgements,
+    audit,
+    connections,
+    connector_types,
+    diagnosis,
+    exports,
+    revisions,
+)
 
 app_name = "api"
 
@@ -37,5 +46,11 @@ urlpatterns = [
     path("exports/<uuid:export_id>/document", exports.ExportDocumentView.as_view(), name="export-document"),
     path("exports/<uuid:export_id>/retry", exports.ExportRetryView.as_view(), name="export-retry"),
     path("exports/<uuid:export_id>/cancel", exports.ExportCancelView.as_view(), name="export-cancel"),
+    path("acknowledgements", acknowledgements.AcknowledgementsView.as_view(), name="acknowledgements"),
+    path(
+        "acknowledgements/<uuid:acknowledgement_id>/resolve",
+        acknowledgements.AcknowledgementResolutionView.as_view(),
+        name="acknowledgement-resolve",
+    ),
     path("audit-events", audit.AuditEventsView.as_view(), name="audit-events"),
 ]

@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Count, Exists, F, OuterRef, Q
 from django.utils import timezone
 
-from connectors.codes import Code, Text, describe
+from connectors.codes import Code, describe
 from connectors.exceptions import (
     ConfigurationError,
     ConnectorError,
@@ -240,15 +240,13 @@ class _Ledger:
 
     def note_malformed(self, answer: MalformedAcknowledgement) -> None:
         """Record an answer that cannot be read; the export that it is meant for stays as it is."""
-        code = Code.ACKNOWLEDGEMENT_MALFORMED
-        text = describe(code, reason=answer.reason)
         with transaction.atomic():
             self._note(
                 self._find(answer.filename) if answer.filename else None,
                 AckOutcome.MALFORMED,
                 name=answer.source,
                 fingerprint=answer.fingerprint,
-                error={"code": str(code), "message": text.message, "hint": text.hint},
+                error=_as_error(Code.ACKNOWLEDGEMENT_MALFORMED, reason=answer.reason),
             )
         give_back()
         self.outcomes[AckOutcome.MALFORMED] += 1
@@ -334,6 +332,11 @@ def _refusal(answer: Acknowledgement) -> dict[str, Any]:
     return error_of(RejectedByERP()) | {"erp": {name: text and _storable(text) for name, text in said.items()}}
 
 
+def _as_error(code: Code, **params: Any) -> dict[str, Any]:
+    text = describe(code, **params)
+    return {"code": str(code), "message": text.message, "hint": text.hint}
+
+
 def _fingerprint(answer: Acknowledgement) -> str:
     """Return what tells an answer from another where the connector does not; when it was given makes no difference."""
     said = {name: value for name, value in asdict(answer).items() if name != "processed_at"}
@@ -352,13 +355,14 @@ def _named(export: ERPExport) -> dict[str, str]:
 # What needs a person
 
 
-def problem_of(acknowledgement: AcknowledgementRecord) -> Text | None:
-    """Return what is to be said of an acknowledgement that waits for a person, or has waited; None for the others."""
-    if acknowledgement.outcome == AckOutcome.MALFORMED and acknowledgement.error:
-        return Text(message=acknowledgement.error["message"], hint=acknowledgement.error["hint"])
+def problem_of(acknowledgement: AcknowledgementRecord) -> dict[str, Any] | None:
+    """Return why an acknowledgement waits for a person, or has waited, with what to do; None for the others."""
     if not acknowledgement.is_open and acknowledgement.resolved_at is None:
         return None
-    return describe(_CODES[AckOutcome(acknowledgement.outcome)])
+    if acknowledgement.outcome == AckOutcome.MALFORMED:
+        error: dict[str, Any] | None = acknowledgement.error
+        return error
+    return _as_error(_CODES[AckOutcome(acknowledgement.outcome)])
 
 
 def resolve(acknowledgement: AcknowledgementRecord, actor: Actor) -> AcknowledgementRecord:

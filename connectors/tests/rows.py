@@ -1,4 +1,4 @@
-"""Connections and exports in any state, written straight into their tables."""
+"""Connections, exports and acknowledgements in any state, written straight into their tables."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils import timezone
 
-from connectors.models import ERPConnection, ERPExport
+from connectors.models import AcknowledgementRecord, ERPConnection, ERPExport
 from connectors.testing import sample_orders
 from tenants.models import Organization
 
@@ -41,4 +41,15 @@ def an_export(
         actor_kind="SYSTEM",
         actor_label="test",
         **columns,
+    )
+
+
+def an_acknowledgement(connection: ERPConnection, **columns: Any) -> AcknowledgementRecord:
+    """Return an answer that came through this connection, which nobody knows what to do with."""
+    number = next(_numbers)
+    return AcknowledgementRecord.objects.create(
+        org_id=connection.org_id,
+        connection=connection,
+        **{"name": f"ack_{number}.json", "fingerprint": f"{number:064}", "outcome": "UNMATCHED", "status": "ACKED"}
+        | columns,
     )

@@ -1,6 +1,7 @@
 """Every address, every method, every role, two organisations: taken from the URL table, so that no new one escapes."""
 
 import re
+from collections import defaultdict
 from uuid import uuid4
 
 import pytest
@@ -9,6 +10,7 @@ from connectors.api.urls import urlpatterns
 from connectors.models import ERPConnection, ERPExport
 from connectors.testing import sample_orders
 from connectors.tests.api.conftest import Caller, problem
+from connectors.tests.rows import an_acknowledgement
 from tenants.models import AuditEvent, Role
 
 EVERYBODY = {"ADMIN", "INTEGRATOR", "OPS", "VIEWER"}
@@ -50,6 +52,8 @@ CONTRACT = {
     ("GET", "exports/<export_id>/document"): EVERYBODY,
     ("POST", "exports/<export_id>/retry"): OPERATORS,
     ("POST", "exports/<export_id>/cancel"): OPERATORS,
+    ("GET", "acknowledgements"): EVERYBODY,
+    ("POST", "acknowledgements/<acknowledgement_id>/resolve"): OPERATORS,
     ("GET", "audit-events"): INTEGRATORS,
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -73,6 +77,11 @@ def filled(route, ids):
     return re.sub(r"<(\w+)>", lambda match: str(ids[match[1]]), route)
 
 
+def nothing():
+    """Return an id for each place in a route, of which there is no row."""
+    return defaultdict(uuid4, connector_type="MOCK")
+
+
 def test_the_url_table_is_the_contract():
     assert set(operations()) == set(CONTRACT)
 
@@ -82,7 +91,14 @@ def ids(api, mock):
     export = api.submit(sample_orders.minimal().as_json()).json()
     api.post(f"connectors/{mock['id']}/test")
     test = api.get(f"connectors/{mock['id']}/tests").json()["results"][0]
-    return {"connector_type": "MOCK", "connection_id": mock["id"], "export_id": export["id"], "test_id": test["id"]}
+    answer = an_acknowledgement(ERPConnection.objects.get())
+    return {
+        "connector_type": "MOCK",
+        "connection_id": mock["id"],
+        "export_id": export["id"],
+        "test_id": test["id"],
+        "acknowledgement_id": str(answer.pk),
+    }
 
 
 @pytest.mark.parametrize("role", Role)
@@ -99,9 +115,7 @@ def test_a_role_may_what_the_contract_says(acme, caller, ids, method, route, rol
 
 @pytest.mark.parametrize(("method", "route"), sorted(CONTRACT))
 def test_nobody_gets_in_without_a_key(db, method, route):
-    ids = {"connector_type": "MOCK", "connection_id": uuid4(), "export_id": uuid4(), "test_id": uuid4()}
-
-    answer = Caller()(method, filled(route, ids))
+    answer = Caller()(method, filled(route, nothing()))
 
     problem(answer, 401, "AUTH_REQUIRED")
     assert answer["WWW-Authenticate"] == "Bearer"
@@ -112,9 +126,7 @@ def test_nobody_gets_in_without_a_key(db, method, route):
 def test_any_other_method_is_405(api, route, method):
     if (method, route) in CONTRACT:
         return
-    ids = {"connector_type": "MOCK", "connection_id": uuid4(), "export_id": uuid4(), "test_id": uuid4()}
-
-    answer = api(method, filled(route, ids))
+    answer = api(method, filled(route, nothing()))
 
     problem(answer, 405, "METHOD_NOT_ALLOWED")
     offered = {method for method, each in CONTRACT if each == route}
@@ -126,8 +138,7 @@ def test_what_belongs_to_another_organisation_is_404(stranger, api, mock, ids, m
     before = ERPConnection.objects.values().get(), ERPExport.objects.values().get(), AuditEvent.objects.count()
 
     theirs = problem(stranger(method, filled(route, ids)), 404, "NOT_FOUND")
-    nothing = {"connection_id": uuid4(), "export_id": uuid4(), "test_id": uuid4()}
-    missing = problem(stranger(method, filled(route, nothing)), 404, "NOT_FOUND")
+    missing = problem(stranger(method, filled(route, nothing())), 404, "NOT_FOUND")
 
     del theirs["request_id"], missing["request_id"]
     assert theirs == missing

@@ -41,6 +41,7 @@ def test_every_operation_is_described(described):
         (shapes.Connection, examples.CONNECTION),
         (shapes.Export, examples.EXPORT),
         (shapes.Export, examples.PENDING_EXPORT),
+        (shapes.Acknowledgement, examples.RESOLVED_ACKNOWLEDGEMENT),
         (shapes.TestReport, examples.TEST_REPORT),
         (shapes.TestReport, examples.FAILED_TEST_REPORT),
     ],

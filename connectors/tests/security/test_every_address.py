@@ -11,6 +11,7 @@ from django.urls import get_resolver
 
 from connectors.services import connections, exports, revisions
 from connectors.testing import sample_orders
+from connectors.tests.rows import an_acknowledgement
 from connectors.tests.security.samples import SAMPLES, secrets_of
 from tenants.models import Role
 
@@ -39,6 +40,7 @@ def ids(sample, config, acme, actor):
         "connection_id": connection.pk,
         "export_id": export.pk,
         "test_id": uuid4(),
+        "acknowledgement_id": an_acknowledgement(connection).pk,
         "connector_type": sample.connector_type,
     }
 
