@@ -170,6 +170,12 @@ PENDING_EXPORT: Final[dict[str, Any]] = EXPORT | {
     "finished_at": None,
 }
 
+WEBHOOK_INPUT: Final[dict[str, Any]] = {
+    "name": "Shop",
+    "url": "https://shop.example.com/hooks/erp",
+    "events": ["export.acknowledged", "export.rejected", "export.failed"],
+}
+
 STAGED_CREDENTIALS: Final = {"config": {"password": "the-next-one"}}  # nosec B105  # an example
 
 RESOLVED_ACKNOWLEDGEMENT: Final[dict[str, Any]] = {

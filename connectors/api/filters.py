@@ -22,6 +22,8 @@ from connectors.models import (
     ERPExport,
     ExportStatus,
     Health,
+    WebhookDelivery,
+    WebhookState,
 )
 from connectors.models.acknowledgement import AcknowledgementQuerySet
 from connectors.models.export import ExportQuerySet
@@ -96,6 +98,18 @@ class AcknowledgementFilter(FilterSet):
     def with_open(self, rows: AcknowledgementQuerySet, name: str, value: bool) -> AcknowledgementQuerySet:
         """Return the acknowledgements that wait for a person, or all others."""
         return rows.open() if value else rows.exclude(pk__in=rows.open().order_by().values("pk"))
+
+
+class WebhookDeliveryFilter(FilterSet):
+    """Filters of GET webhooks/{id}/deliveries."""
+
+    state = MultipleChoiceFilter(choices=WebhookState.choices, help_text="One or more states.")
+    event = CharFilter(help_text="The event, such as export.sent.")
+    export = UUIDFilter(field_name="export_id", help_text="The export's id.")
+
+    class Meta:
+        model = WebhookDelivery
+        fields = ()
 
 
 class AuditFilter(FilterSet):

@@ -9,10 +9,22 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
-from connectors.models import AckOutcome, ConnectionStatus, ExportStatus, Health, Outcome, TestState, TestSubject
+from connectors.models import (
+    AckOutcome,
+    ConnectionStatus,
+    DisabledBecause,
+    ExportStatus,
+    Health,
+    Outcome,
+    TestState,
+    TestSubject,
+    WebhookEvent,
+    WebhookState,
+)
 from connectors.order import Order
 from connectors.registry import registry
 from connectors.results import AckStatus, RemoteIdentity, StepStatus
+from connectors.standard_webhooks import MAX_URL
 from connectors.validation import Line, StrictModel
 from tenants.actors import ActorKind
 from tenants.models import Role
@@ -25,6 +37,17 @@ Reason = Annotated[
     Field(max_length=500, description="Why it goes into use although no test has succeeded with it; it is audited."),
 ]
 ConfigIn = Annotated[dict[str, Any], Field(description="As `config_schema` of the connector type says.")]
+
+WebhookUrl = Annotated[
+    Line,
+    Field(
+        max_length=MAX_URL,
+        description="Where messages are sent: https:// without user, password and fragment. Never answered: it may "
+        "hold a token.",
+        json_schema_extra={"format": "uri", "writeOnly": True},
+    ),
+]
+WebhookEvents = Annotated[list[WebhookEvent], Field(max_length=20, description="Which it wants; empty: all.")]
 
 # -- Requests ----------------------------------------------------------------------------------------------------------
 
@@ -117,6 +140,24 @@ class PinInput(StrictModel):
     fingerprint: Annotated[
         Line, Field(max_length=100, description="As the last test showed it.", pattern=r"^SHA256:[A-Za-z0-9+/]{43}=?$")
     ]
+
+
+class WebhookInput(StrictModel):
+    """A new webhook."""
+
+    name: ConnectionName
+    url: WebhookUrl
+    events: WebhookEvents = []
+    enabled: Flag = True
+
+
+class WebhookPatch(StrictModel):
+    """What changes in a webhook; what is left out stays."""
+
+    name: ConnectionName | None = None
+    url: Annotated[WebhookUrl | None, Field(description="Another one gets a new secret, which is answered.")] = None
+    events: WebhookEvents | None = None
+    enabled: Flag | None = None
 
 
 class ExportInput(StrictModel):
@@ -469,6 +510,56 @@ class TargetShape(Shape):
 
     type: str
     id: str
+
+
+class Webhook(Shape):
+    """An address that is told what becomes of the organisation's exports (Standard Webhooks)."""
+
+    id: UUID
+    name: str
+    host: Annotated[str, Field(description="Of its URL.")]
+    events: WebhookEvents
+    enabled: bool
+    disabled_because: Annotated[
+        DisabledBecause | None,
+        Field(description="GONE: it answered 410. FAILING: three days of attempts came to nothing."),
+    ]
+    failures_in_a_row: Annotated[int, Field(description="Attempts since a message last arrived.")]
+    retry_at: Annotated[datetime | None, Field(description="After a failure nothing is sent before this time.")]
+    attempted_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class WebhookWithSecret(Webhook):
+    """A webhook, with its secret if that was issued just now."""
+
+    secret: Annotated[str | None, Field(description="whsec_…, shown this once; null: it has not changed.")]
+
+
+class WebhookAnswer(Shape):
+    """How one attempt to deliver a message ended."""
+
+    at: datetime
+    latency_ms: int
+    status: Annotated[int | None, Field(description="Of the HTTP answer; null: there was none.")]
+    code: Annotated[str | None, Field(description="Why there was none.")]
+    message: str
+
+
+class WebhookMessage(Shape):
+    """One message to one webhook."""
+
+    id: Annotated[UUID, Field(description="The header webhook-id of every attempt.")]
+    event: str
+    export_id: UUID | None
+    occurred_at: datetime
+    state: WebhookState
+    attempts: int
+    next_attempt_at: datetime | None
+    finished_at: datetime | None
+    answers: Annotated[list[WebhookAnswer], Field(description="Of each attempt, oldest first.")]
+    body: Annotated[str, Field(description="What is sent, the same every time.")]
 
 
 class AuditEventShape(Shape):

@@ -11,6 +11,7 @@ from connectors.api import (
     diagnosis,
     exports,
     revisions,
+    webhooks,
 )
 
 app_name = "api"
@@ -51,6 +52,16 @@ urlpatterns = [
         "acknowledgements/<uuid:acknowledgement_id>/resolve",
         acknowledgements.AcknowledgementResolutionView.as_view(),
         name="acknowledgement-resolve",
+    ),
+    path("webhooks", webhooks.WebhooksView.as_view(), name="webhooks"),
+    path("webhooks/<uuid:webhook_id>", webhooks.WebhookView.as_view(), name="webhook"),
+    path("webhooks/<uuid:webhook_id>/rotate-secret", webhooks.SecretView.as_view(), name="webhook-rotate-secret"),
+    path("webhooks/<uuid:webhook_id>/test", webhooks.WebhookTestView.as_view(), name="webhook-test"),
+    path("webhooks/<uuid:webhook_id>/deliveries", webhooks.DeliveriesView.as_view(), name="webhook-deliveries"),
+    path(
+        "webhooks/<uuid:webhook_id>/deliveries/<uuid:delivery_id>/redeliver",
+        webhooks.RedeliveryView.as_view(),
+        name="webhook-redeliver",
     ),
     path("audit-events", audit.AuditEventsView.as_view(), name="audit-events"),
 ]

@@ -199,7 +199,9 @@ def redeliver(delivery: WebhookDelivery, actor: Actor) -> WebhookDelivery:
         webhook = _locked(delivery.webhook)
         if not webhook.enabled:
             raise WebhookDisabled
-        row: WebhookDelivery = WebhookDelivery.objects.select_for_update(of=("self",)).get(pk=delivery.pk)
+        row = WebhookDelivery.objects.select_for_update(of=("self",)).filter(pk=delivery.pk).first()
+        if row is None:
+            raise WebhookGone
         if row.state != WebhookState.PENDING:
             row.state, row.attempts, row.finished_at = WebhookState.PENDING, 0, None
         row.next_attempt_at = webhook.retry_at = None

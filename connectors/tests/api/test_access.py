@@ -54,6 +54,15 @@ CONTRACT = {
     ("POST", "exports/<export_id>/cancel"): OPERATORS,
     ("GET", "acknowledgements"): EVERYBODY,
     ("POST", "acknowledgements/<acknowledgement_id>/resolve"): OPERATORS,
+    ("GET", "webhooks"): INTEGRATORS,
+    ("POST", "webhooks"): INTEGRATORS,
+    ("GET", "webhooks/<webhook_id>"): INTEGRATORS,
+    ("PATCH", "webhooks/<webhook_id>"): INTEGRATORS,
+    ("DELETE", "webhooks/<webhook_id>"): INTEGRATORS,
+    ("POST", "webhooks/<webhook_id>/rotate-secret"): INTEGRATORS,
+    ("POST", "webhooks/<webhook_id>/test"): INTEGRATORS,
+    ("GET", "webhooks/<webhook_id>/deliveries"): INTEGRATORS,
+    ("POST", "webhooks/<webhook_id>/deliveries/<delivery_id>/redeliver"): INTEGRATORS,
     ("GET", "audit-events"): INTEGRATORS,
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
@@ -88,6 +97,7 @@ def test_the_url_table_is_the_contract():
 
 @pytest.fixture
 def ids(api, mock):
+    webhook = api.post("webhooks", {"name": "shop", "url": "https://169.254.169.254/hook"}).json()  # nothing goes there
     export = api.submit(sample_orders.minimal().as_json()).json()
     api.post(f"connectors/{mock['id']}/test")
     test = api.get(f"connectors/{mock['id']}/tests").json()["results"][0]
@@ -98,6 +108,8 @@ def ids(api, mock):
         "export_id": export["id"],
         "test_id": test["id"],
         "acknowledgement_id": str(answer.pk),
+        "webhook_id": webhook["id"],
+        "delivery_id": api.get(f"webhooks/{webhook['id']}/deliveries").json()["results"][0]["id"],
     }
 
 

@@ -38,6 +38,7 @@ def test_every_operation_is_described(described):
         (shapes.connection_request(), examples.CONNECTION_INPUT),
         (shapes.unsaved_test_request(), examples.UNSAVED_TEST_INPUT),
         (shapes.ConnectionPatch, examples.CONNECTION_PATCH),
+        (shapes.WebhookInput, examples.WEBHOOK_INPUT),
         (shapes.Connection, examples.CONNECTION),
         (shapes.Export, examples.EXPORT),
         (shapes.Export, examples.PENDING_EXPORT),

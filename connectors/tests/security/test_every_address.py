@@ -9,7 +9,7 @@ from uuid import uuid4
 import pytest
 from django.urls import get_resolver
 
-from connectors.services import connections, exports, revisions
+from connectors.services import connections, exports, revisions, webhooks
 from connectors.testing import sample_orders
 from connectors.tests.rows import an_acknowledgement
 from connectors.tests.security.samples import SAMPLES, secrets_of
@@ -35,11 +35,14 @@ def config(sample, canaries, home):
 def ids(sample, config, acme, actor):
     connection = connections.create(acme, actor, connector_type=sample.connector_type, config=config)
     revisions.stage(connection, actor, secrets_of(sample, config))
+    webhook, _ = webhooks.create(acme, actor, name="shop", url="https://169.254.169.254/hook")
     export, _ = exports.submit(acme, actor, sample_orders.complete("SO-1"), idempotency_key="k")
     return {
         "connection_id": connection.pk,
         "export_id": export.pk,
         "test_id": uuid4(),
+        "webhook_id": webhook.pk,
+        "delivery_id": webhook.deliveries.get().pk,
         "acknowledgement_id": an_acknowledgement(connection).pk,
         "connector_type": sample.connector_type,
     }
@@ -55,6 +58,7 @@ def bodies(sample, config):
         *({"config": {name: value for name in config for value in secrets.values()}}, {"config": list(config.items())}),
         *([whole], next(iter(secrets.values())), {"order": config, "fingerprint": next(iter(secrets.values()))}),
         {"reason": secrets, "revision": secrets},
+        *({"name": "shop", "url": f"https://shop.test/{value}", "events": [value]} for value in secrets.values()),
     ):
         yield json.dumps(content), "application/json"
     for raw in (text[:-1], f"{text}{text}", text.encode("utf-16"), text.replace(":", ":NaN", 1)):

@@ -13,7 +13,7 @@ from connectors.config import INERT, ConnectorConfig, Secret
 from connectors.models import ConnectionTest
 from connectors.port import ERPConnectorPort
 from connectors.registry import registry
-from connectors.services import connections, diagnosis
+from connectors.services import connections
 from connectors.services.crews import Crew
 from connectors.tests.api.conftest import problem
 
