@@ -62,9 +62,7 @@ class ExportsView(ListView):
     )
     def get(self, request: Request) -> Response:
         """List the organisation's exports."""
-        return self.page(
-            of_organization(self.org).defer("order"), lambda export: shapes.Export(**_columns(export)).as_json()
-        )
+        return self.page(of_organization(self.org).defer("order"), lambda row: shapes.Export(**_columns(row)))
 
     @describe(
         "submit_export",
@@ -247,9 +245,9 @@ def located(export: ERPExport, status: HTTPStatus) -> Response:
     return Response(show(export), status=status, headers={"Location": location})
 
 
-def show(export: ERPExport) -> dict[str, Any]:
+def show(export: ERPExport) -> shapes.ExportDetail:
     """Return an export with its order as the API shows it."""
-    return shapes.ExportDetail(**_columns(export), order=export.order).as_json()
+    return shapes.ExportDetail(**_columns(export), order=export.order)
 
 
 def _columns(export: ERPExport) -> dict[str, Any]:
@@ -292,7 +290,7 @@ def _document(export: ERPExport) -> Mapping[str, Any] | None:
     }
 
 
-def _show_attempt(attempt: ExportAttempt) -> dict[str, Any]:
+def _show_attempt(attempt: ExportAttempt) -> shapes.Attempt:
     return shapes.Attempt(
         number=attempt.number,
         started_at=attempt.started_at,
@@ -303,7 +301,7 @@ def _show_attempt(attempt: ExportAttempt) -> dict[str, Any]:
         receipt=attempt.receipt,
         steps=attempt.steps,
         next_attempt_at=attempt.next_attempt_at,
-    ).as_json()
+    )
 
 
 def _file(document: Document) -> HttpResponse:

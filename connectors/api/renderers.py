@@ -18,4 +18,4 @@ class ShapeRenderer(renderers.JSONRenderer):
         """Return the JSON text of an answer, nothing for none."""
         if data is None:
             return b""
-        return to_json(data, indent=self.get_indent(accepted_media_type, renderer_context or {}))
+        return to_json(data, indent=self.get_indent(accepted_media_type or "", renderer_context or {}))

@@ -76,32 +76,18 @@ def submit(org: Organization, actor: Actor, order: Order, *, idempotency_key: st
     """
     fingerprint = order.fingerprint()
     while True:
+        connection = _find_active(org)
+        if connection is not None:
+            export = _accept(org, actor, connection, order, fingerprint=fingerprint, idempotency_key=idempotency_key)
+            if export is not None:
+                _log("export.submitted", export)
+                return export, True
+        # A repeated request is answered, whatever stands in its way by now.
         if (earlier := _submitted_before(org, fingerprint, idempotency_key)) is not None:
             return earlier, False
-        connection = _active_connection(org)
-        held = approval.is_needed(order, approval.parse(connection.approval_limits))
-        try:
-            with transaction.atomic():
-                export = _insert(
-                    org,
-                    actor,
-                    connection,
-                    order_id=order.order_id,
-                    order=order.as_json(),
-                    order_fingerprint=fingerprint,
-                    idempotency_key=idempotency_key,
-                    held=held,
-                )
-                told = {"held": True} if held else {}
-                record(actor, "export.submitted", org=org, target=export, order_id=order.order_id, **told)
-        except IntegrityError as error:
-            # Which of the two indexes complains first is the database's choice: the next round looks at the key first.
-            _only_expected(error)
-            if _submitted_before(org, fingerprint, idempotency_key) is None:
-                _refuse_second(org, order.order_id)
-        else:
-            _log("export.submitted", export)
-            return export, True
+        if connection is None:
+            raise NoActiveConnector
+        _refuse_second(org, order.order_id)
 
 
 def preview(org: Organization, order: Order) -> Document:
@@ -319,6 +305,40 @@ def _undecided() -> dict[str, Any]:
     }
 
 
+def _accept(
+    org: Organization,
+    actor: Actor,
+    connection: ERPConnection,
+    order: Order,
+    *,
+    fingerprint: str,
+    idempotency_key: str,
+) -> ERPExport | None:
+    """Create the export of a new order; return None if a unique index has another one.
+
+    Nearly every order is new, so nobody looks beforehand.
+    """
+    held = approval.is_needed(order, approval.parse(connection.approval_limits))
+    try:
+        with transaction.atomic():
+            export = _insert(
+                org,
+                actor,
+                connection,
+                order_id=order.order_id,
+                order=order.as_json(),
+                order_fingerprint=fingerprint,
+                idempotency_key=idempotency_key,
+                held=held,
+            )
+            told = {"held": True} if held else {}
+            record(actor, "export.submitted", org=org, target=export, order_id=order.order_id, **told)
+    except IntegrityError as error:
+        _only_expected(error)
+        return None
+    return export
+
+
 def _submitted_before(org: Organization, fingerprint: str, idempotency_key: str) -> ERPExport | None:
     export = ERPExport.objects.of(org).filter(idempotency_key=idempotency_key).first()
     if export is not None and export.order_fingerprint != fingerprint:
@@ -326,8 +346,13 @@ def _submitted_before(org: Organization, fingerprint: str, idempotency_key: str)
     return export
 
 
+def _find_active(org: Organization) -> ERPConnection | None:
+    connection: ERPConnection | None = ERPConnection.objects.of(org).active().first()
+    return connection
+
+
 def _active_connection(org: Organization) -> ERPConnection:
-    connection = ERPConnection.objects.of(org).active().first()
+    connection = _find_active(org)
     if connection is None:
         raise NoActiveConnector
     return connection

@@ -332,7 +332,7 @@ class TestMoveWaiting:
 
 def test_an_unexpected_breach_is_no_refusal(acme, actor, mock, monkeypatch):
     """Only the two unique indexes mean "exists already"; any other complaint of the database is a fault."""
-    monkeypatch.setattr(exports, "_active_connection", lambda org: type(mock)(id=uuid4(), org=org))
+    monkeypatch.setattr(exports, "_find_active", lambda org: type(mock)(id=uuid4(), org=org))
 
     with pytest.raises(IntegrityError, match="erp_export_same_org"):
         submit(acme, actor)
