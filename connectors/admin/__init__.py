@@ -1,5 +1,5 @@
-"""The admin pages of connections, exports, tests and master keys. Everything is done through `connectors.services`."""
+"""The admin pages of connections and of what passes through them. Everything is done by `connectors.services`."""
 
-from connectors.admin import connections, exports, history, keys
+from connectors.admin import acknowledgements, connections, exports, history, keys
 
-__all__ = ["connections", "exports", "history", "keys"]
+__all__ = ["acknowledgements", "connections", "exports", "history", "keys"]

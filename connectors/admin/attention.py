@@ -13,10 +13,11 @@ from uuid import UUID
 from django.urls import reverse
 from django.utils.safestring import SafeString
 
+from connectors.admin.acknowledgements import outcome_badge
 from connectors.admin.badges import health_badge
 from connectors.admin.exports import status_badge
-from connectors.models import ExportStatus, Health
-from connectors.services.overview import ActiveConnection, Unresolved, Waiting
+from connectors.models import AckOutcome, ExportStatus, Health
+from connectors.services.overview import OVERDUE, ActiveConnection, Answers, Unresolved, Waiting
 from tenants.admin import badge
 
 
@@ -27,11 +28,16 @@ class Urgency(IntEnum):
     UNREADABLE = auto()
     UNCONNECTED = auto()
     UNCONFIRMED = auto()
+    SUPERSEDED = auto()
     FAILING = auto()
     FAILED = auto()
     REJECTED = auto()
+    CONTRADICTED = auto()
     EXPIRING = auto()
     OVERDUE = auto()
+    UNANSWERED = auto()
+    MALFORMED = auto()
+    UNMATCHED = auto()
 
 
 _BROKEN: Final = {
@@ -44,6 +50,12 @@ _UNRESOLVED: Final = {
     ExportStatus.UNCONFIRMED: (Urgency.UNCONFIRMED, "{} may have arrived; look in the ERP before sending again"),
     ExportStatus.FAILED: (Urgency.FAILED, "{} could not be delivered"),
     ExportStatus.REJECTED: (Urgency.REJECTED, "{} came back rejected"),
+}
+_ANSWERS: Final = {
+    AckOutcome.SUPERSEDED: (Urgency.SUPERSEDED, "{} came for what was sent once more: the ERP may have it twice"),
+    AckOutcome.CONTRADICTS: (Urgency.CONTRADICTED, "{} said otherwise than the order ended"),
+    AckOutcome.MALFORMED: (Urgency.MALFORMED, "{} could not be read"),
+    AckOutcome.UNMATCHED: (Urgency.UNMATCHED, "{} came for nothing that was sent"),
 }
 
 
@@ -65,6 +77,7 @@ def matters(
     waiting: dict[UUID, Waiting],
     unresolved: list[Unresolved],
     *,
+    answers: list[Answers],
     may_configure: Callable[[UUID], bool],
     now: datetime,
 ) -> list[Matter]:
@@ -74,6 +87,7 @@ def matters(
         connections: the active ones, by organisation.
         waiting: the orders that are not sent yet, by organisation.
         unresolved: the orders of which nothing will become by itself.
+        answers: the acknowledgements of which nothing will become by itself, and those that are overdue.
         may_configure: tells whether the person may see the connections of an organisation.
         now: what ages are counted to.
     """
@@ -89,6 +103,7 @@ def matters(
         ),
         *_waiting(unexplained, connections, may_configure),
         *map(_unresolved, unresolved),
+        *map(_unsettled, answers),
     ]
     return sorted(found, key=lambda matter: (matter.urgency, matter.since or now))
 
@@ -166,6 +181,30 @@ def _unresolved(group: Unresolved) -> Matter:
         sentence=sentence.format(f"order {group.order_id}" if group.orders == 1 else _orders(group.orders)) + ".",
         detail=group.message,
         url=reverse("admin:connectors_erpexport_change", args=[group.export_id]) if group.export_id else all_of_them,
+        since=group.oldest,
+    )
+
+
+def _unsettled(group: Answers) -> Matter:
+    in_org = {"org__id__exact": group.org_id}
+    if group.outcome == OVERDUE:
+        urgency, sentence = Urgency.UNANSWERED, "the ERP should have acknowledged {} by now"
+        what, model, shown = _orders(group.count), "erpexport", badge("warn", "no answer")
+        lookups: dict[str, Any] = {"overdue": "yes"} | in_org
+    else:
+        urgency, sentence = _ANSWERS[AckOutcome(group.outcome)]
+        what = "1 acknowledgement" if group.count == 1 else f"{group.count:,} acknowledgements"
+        model, shown = "acknowledgementrecord", outcome_badge(group.outcome)
+        lookups = {"open": "yes", "outcome__exact": group.outcome} | in_org
+    address = f"admin:connectors_{model}"
+    return Matter(
+        urgency=urgency,
+        badge=shown,
+        org_name=group.org_name,
+        sentence=sentence.format(what) + ".",
+        url=reverse(f"{address}_change", args=[group.only_id])
+        if group.only_id
+        else f"{reverse(f'{address}_changelist')}?{urlencode(lookups)}",
         since=group.oldest,
     )
 

@@ -91,8 +91,14 @@ class Dashboard:
     @cached_property
     def matters(self) -> list[Matter]:
         """Return what waits for a person, most urgent first."""
-        unresolved = overview.unresolved(self._mine)
-        return matters(self._active, self._waiting, unresolved, may_configure=self._may_configure, now=self.now)
+        return matters(
+            self._active,
+            self._waiting,
+            overview.unresolved(self._mine),
+            answers=overview.answers(self._mine),
+            may_configure=self._may_configure,
+            now=self.now,
+        )
 
     @property
     def first_matters(self) -> list[Matter]:

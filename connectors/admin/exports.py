@@ -15,6 +15,7 @@ from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
+from connectors.admin.acknowledgements import OverdueFilter
 from connectors.exceptions import DocumentError
 from connectors.models import ERPExport, ExportAttempt, ExportStatus, Outcome
 from connectors.results import Document
@@ -122,6 +123,7 @@ class ExportAdmin(OrganizationScopedAdmin):
     )
     list_filter = (
         "status",
+        OverdueFilter,
         ("connection", admin.RelatedOnlyFieldListFilter),
         ("org", OrganizationFilter),
         "created_at",

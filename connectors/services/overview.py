@@ -12,17 +12,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, TextField
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce, TruncHour
 
-from connectors.models import ConnectionStatus, ERPConnection, ERPExport, ExportStatus
+from connectors.models import AcknowledgementRecord, ConnectionStatus, ERPConnection, ERPExport, ExportStatus
 from connectors.models.export import RETRYABLE
 from connectors.services import checks
 from tenants.models import Organization
 
 HOURS: Final = 24
 """How far back exports are counted: the present hour and those before it."""
+
+OVERDUE: Final = "OVERDUE"
+"""An acknowledgement that should have come by now."""
 
 PATIENCE: Final = timedelta(hours=1)
 """An order that waits for longer than this is overdue."""
@@ -70,6 +73,20 @@ class Unresolved:
     """The only export there is; empty when there are several."""
     message: str
     """What became of them; empty when it is not the same for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answers:
+    """The acknowledgements of one organisation that wait for a person for one reason, or that did not come."""
+
+    org_id: UUID
+    org_name: str
+    outcome: str
+    """Of those that came; OVERDUE where the ERP should have answered by now."""
+    count: int
+    oldest: datetime
+    only_id: str
+    """The only acknowledgement there is, or the only export that has none; empty when there are several."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +160,30 @@ def unresolved(orgs: Organizations) -> list[Unresolved]:
         .order_by("oldest")
     )
     return [_unresolved(row) for row in rows]
+
+
+def answers(orgs: Organizations) -> list[Answers]:
+    """Return which acknowledgements wait for a person and how many are overdue, oldest first."""
+    came = AcknowledgementRecord.objects.open().filter(org__in=orgs).annotate(since=F("received_at"))
+    missing = ERPExport.objects.overdue().filter(connection__org__in=orgs)
+    missing = missing.annotate(outcome=Value(OVERDUE), since=F("sent_at"))
+    one, other = (
+        rows.order_by()
+        .values("outcome", the_org=F("connection__org_id"), org_name=F("connection__org__name"))
+        .annotate(count=Count("id"), oldest=Min("since"), first=Min(Cast("id", TextField())))
+        for rows in (came, missing)
+    )
+    return [
+        Answers(
+            org_id=row["the_org"],
+            org_name=row["org_name"],
+            outcome=row["outcome"],
+            count=row["count"],
+            oldest=row["oldest"],
+            only_id=row["first"] if row["count"] == 1 else "",
+        )
+        for row in one.union(other, all=True).order_by("oldest")
+    ]
 
 
 def by_hour(orgs: Organizations, *, now: datetime) -> list[Hour]:

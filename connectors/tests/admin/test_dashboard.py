@@ -14,7 +14,7 @@ from django.utils import timezone
 from connectors.admin.chart import draw
 from connectors.models import ERPConnection, Installation
 from connectors.tests.admin.pages import at, text
-from connectors.tests.rows import a_connection, an_export
+from connectors.tests.rows import a_connection, an_acknowledgement, an_export
 from tenants.models import Membership, Organization, Role
 
 HOME = reverse("admin:index")
@@ -45,6 +45,7 @@ def one_of_everything(org):
         a_connection(org, health=health, status="DISABLED", name=f"{org.name} {health.lower()}")
     for status in ("PENDING", "SENDING", "SENT", "ACKED", "UNCONFIRMED", "REJECTED", "FAILED", "CANCELLED"):
         an_export(active, status, ago=LATE, order_id=f"{org.slug}-{status}", error=REFUSED)
+    an_acknowledgement(active)
     return active
 
 
@@ -121,6 +122,38 @@ class TestMatters:
 
         assert sentences(superuser) == ["Acme GmbH: 1 order has been waiting for more than an hour."]
         assert listed(superuser, matter.url) == {overdue.pk}
+
+    def test_overdue_acknowledgements(self, superuser, acme):
+        link = a_connection(acme, ack_expected_within=60)
+        late = [an_export(link, "SENT", sent_at=timezone.now() - LATE) for _ in range(2)]
+        an_export(link, "SENT", sent_at=timezone.now())
+
+        (matter,) = overview(superuser).matters
+
+        assert sentences(superuser) == ["Acme GmbH: the ERP should have acknowledged 2 orders by now."]
+        assert listed(superuser, matter.url) == {export.pk for export in late}
+
+    @pytest.mark.parametrize(
+        ("outcome", "sentence"),
+        [
+            ("SUPERSEDED", "came for what was sent once more: the ERP may have it twice."),
+            ("CONTRADICTS", "said otherwise than the order ended."),
+            ("MALFORMED", "could not be read."),
+            ("UNMATCHED", "came for nothing that was sent."),
+        ],
+    )
+    def test_open_acknowledgements(self, superuser, link, outcome, sentence):
+        first = an_acknowledgement(link, outcome=outcome)
+        an_acknowledgement(link, outcome=outcome, resolved_at=timezone.now())
+        (one,) = overview(superuser).matters
+        assert sentences(superuser) == [f"Acme GmbH: 1 acknowledgement {sentence}"]
+        assert one.url == at("acknowledgementrecord", "change", first.pk)
+        second = an_acknowledgement(link, outcome=outcome)
+
+        (both,) = overview(superuser).matters
+
+        assert sentences(superuser) == [f"Acme GmbH: 2 acknowledgements {sentence}"]
+        assert listed(superuser, both.url) == {first.pk, second.pk}
 
     @pytest.mark.parametrize(
         ("status", "sentence"),
@@ -296,7 +329,7 @@ class TestRoles:
         assert at("erpconnection", "change", link.pk) in page
         assert at("erpconnection", "add") in page
         assert [matter.urgency.name for matter in overview(client).matters] == [
-            "PAUSED", "UNCONFIRMED", "FAILED", "REJECTED",
+            "PAUSED", "UNCONFIRMED", "FAILED", "REJECTED", "UNMATCHED",
         ]  # fmt: skip
 
     @pytest.mark.parametrize("role", OTHERS)
@@ -309,7 +342,7 @@ class TestRoles:
         assert "Acme GmbH main" not in page
         assert reverse("admin:connectors_erpconnection_changelist") not in page
         assert [matter.urgency.name for matter in overview(client).matters] == [
-            "UNCONFIRMED", "FAILED", "REJECTED", "OVERDUE",
+            "UNCONFIRMED", "FAILED", "REJECTED", "OVERDUE", "UNMATCHED",
         ]  # fmt: skip
 
     @pytest.mark.parametrize("role", [Role.ADMIN, Role.VIEWER])
@@ -380,7 +413,7 @@ def test_the_number_of_queries_is_constant(person, sign_in, acme, role):
     for number in range(30):
         one_of_everything(Organization.objects.create(slug=f"o-{number}", name=f"O {number}"))
 
-    assert queries() == empty <= 14
+    assert queries() == empty <= 15
 
 
 def test_the_page_keeps_to_a_strict_content_security_policy(superuser, acme):

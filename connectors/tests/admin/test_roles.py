@@ -9,17 +9,18 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from connectors.models import ConnectionTest, EncryptionKey, ERPConnection, ERPExport
+from connectors.models import AcknowledgementRecord, ConnectionTest, EncryptionKey, ERPConnection, ERPExport
 from connectors.services import diagnosis, exports
 from connectors.testing import sample_orders
 from connectors.tests.admin.pages import at
+from connectors.tests.rows import an_acknowledgement
 from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role
 
 OK, REDIRECT, FORBIDDEN, NOT_FOUND = 200, 302, 403, 404
 
 CONFIGURE = (Role.ADMIN, Role.INTEGRATOR)
 OPERATE = (*CONFIGURE, Role.OPS)
-OURS = (Organization, ApiKey, AuditEvent, ERPConnection, ConnectionTest, ERPExport)
+OURS = (Organization, ApiKey, AuditEvent, ERPConnection, ConnectionTest, ERPExport, AcknowledgementRecord)
 
 
 def rows_of(org, actor):
@@ -35,6 +36,7 @@ def rows_of(org, actor):
         "erpconnection": connection,
         "connectiontest": test,
         "erpexport": export,
+        "acknowledgementrecord": an_acknowledgement(connection),
     }
 
 
@@ -57,6 +59,7 @@ PAGES = [
     ("connectiontest", "change", CONFIGURE),
     ("erpexport", "change", tuple(Role)),
     ("erpexport", "document", tuple(Role)),
+    ("acknowledgementrecord", "change", tuple(Role)),
 ]
 VERBS = [
     ("apikey", "revoke", (Role.ADMIN,)),
@@ -74,6 +77,7 @@ VERBS = [
     ("erpconnection", "delete", CONFIGURE),
     ("erpexport", "retry", OPERATE),
     ("erpexport", "cancel", OPERATE),
+    ("acknowledgementrecord", "resolve", OPERATE),
 ]
 
 
@@ -148,6 +152,7 @@ class TestForgedRequests:
             ("erpexport", "retry_selected"),
             ("erpexport", "cancel_selected"),
             ("apikey", "revoke_selected"),
+            ("acknowledgementrecord", "resolve_selected"),
         ],
     )
     def test_a_bulk_action_leaves_foreign_rows_alone(self, person, sign_in, acme, own, others, model, action):
@@ -271,7 +276,9 @@ class TestEveryPage:
             assert superuser.get(reverse(f"{prefix}_change", args=[row.pk])).status_code == OK
             assert superuser.get(reverse(f"{prefix}_history", args=[row.pk])).status_code in (OK, REDIRECT)
 
-    @pytest.mark.parametrize("model", ["auditevent", "connectiontest", "erpexport", "encryptionkey"])
+    @pytest.mark.parametrize(
+        "model", ["auditevent", "connectiontest", "erpexport", "acknowledgementrecord", "encryptionkey"]
+    )
     def test_history_is_not_written_by_hand(self, superuser, own, model):
         row = own.get(model) or EncryptionKey.objects.get()
 

@@ -28,6 +28,7 @@ from connectors.services import checks, configurations, connections, delivery, d
 from connectors.services.contexts import make_context
 from connectors.testing import sample_orders
 from connectors.tests.admin.pages import at
+from connectors.tests.rows import an_acknowledgement
 from connectors.tests.security.samples import SAMPLES
 from erpconfig import logging as project_logging
 from tenants.models import AuditEvent
@@ -143,7 +144,7 @@ def test_nothing_comes_out_of_the_api(api, acme, planted, canaries, ear, logs, m
         "me", "connectors", url, f"{url}/tests", f"{url}/revisions", f"{url}/monitoring", f"{url}/staged",
         "connector-types", "exports", f"exports/{ERPExport.objects.get().pk}",
         f"exports/{ERPExport.objects.get().pk}/attempts", f"exports/{ERPExport.objects.get().pk}/document",
-        "audit-events", "schema", "/metrics", "/readyz",
+        "acknowledgements", "audit-events", "schema", "/metrics", "/readyz",
     ):  # fmt: skip
         ear.answer(api.get(path), path)
     for table, rows in database_as_text():
@@ -222,6 +223,7 @@ def test_nothing_comes_out_of_any_page(superuser, acme, actor, planted, ear, set
         "erpconnection": connection.pk,
         "connectiontest": tried.pk,
         "erpexport": export.pk,
+        "acknowledgementrecord": an_acknowledgement(connection, export=export, outcome="CONTRADICTS").pk,
         "organization": acme.pk,
         "auditevent": AuditEvent.objects.first().pk,
     }

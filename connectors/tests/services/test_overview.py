@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from connectors.models import ERPExport
 from connectors.services import overview
-from connectors.tests.rows import a_connection, an_export
+from connectors.tests.rows import a_connection, an_acknowledgement, an_export
 from tenants.models import Organization
 
 NOON = datetime(2026, 3, 29, 12, 40, tzinfo=UTC)
@@ -36,6 +36,7 @@ def foreign(globex):
     a_connection(globex, status="DISABLED")
     for status in ("PENDING", "FAILED", "REJECTED", "UNCONFIRMED", "ACKED"):
         an_export(connection, status, ago=LATE)
+    an_acknowledgement(connection)
     return connection
 
 
@@ -49,6 +50,7 @@ class TestScope:
         assert overview.disabled_connections(only(acme)) == 0
         assert overview.waiting(only(acme), now=now) == {}
         assert overview.unresolved(only(acme)) == []
+        assert overview.answers(only(acme)) == []
         assert sum(hour.counts.total() for hour in overview.by_hour(only(acme), now=now)) == 0
         assert overview.by_organization([acme.pk], now=now) == {acme.pk: {}}
 
@@ -59,6 +61,7 @@ class TestScope:
         assert overview.disabled_connections(everything) == 1
         assert set(overview.waiting(everything, now=now)) == {globex.pk}
         assert {group.status for group in overview.unresolved(everything)} == {"FAILED", "REJECTED", "UNCONFIRMED"}
+        assert [(group.org_id, group.outcome) for group in overview.answers(everything)] == [(globex.pk, "UNMATCHED")]
         assert sum(hour.counts.total() for hour in overview.by_hour(everything, now=now)) == 5
         assert overview.by_organization([globex.pk], now=now)[globex.pk].total() == 5
 
