@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from typing import Annotated, Final, Literal
 
@@ -209,14 +208,7 @@ class DropzoneConfig(ConnectorConfig):
         yield from _key_faults(self.private_key.get_secret_value(), passphrase, self.certificate)
 
 
-_sound_keys: set[bytes] = set()
-
-
 def _key_faults(private_key: str, passphrase: str | None, certificate: str | None) -> Iterator[Fault]:
-    # Opening an encrypted key takes a tenth of a second by design, and configurations are read for every delivery.
-    digest = hashlib.sha256(repr((private_key, passphrase, certificate)).encode("utf-8", "surrogatepass")).digest()
-    if digest in _sound_keys:
-        return
     try:
         load_private_key(private_key, passphrase, certificate)
     except ForeignCertificate:
@@ -231,7 +223,3 @@ def _key_faults(private_key: str, passphrase: str | None, certificate: str | Non
         yield Fault(path="passphrase", message=message, code="wrong_passphrase")
     except UnusableKey:
         yield Fault(path="private_key", message="is not a private key that SSH can use", code="unusable_key")
-    else:
-        if len(_sound_keys) >= 10_000:
-            _sound_keys.clear()
-        _sound_keys.add(digest)

@@ -7,6 +7,8 @@ import binascii
 import hashlib
 import io
 import re
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -91,8 +93,17 @@ class ForeignCertificate(UnusableCertificate):
     """The certificate was issued for another key."""
 
 
+_MAX_LOADED: Final = 1000
+_loaded: Final[OrderedDict[bytes, paramiko.PKey]] = OrderedDict()
+"""The keys that were used last, by a digest: no secret in clear."""
+_changing: Final = threading.Lock()
+
+
 def load_private_key(text: str, passphrase: str | None, certificate: str | None = None) -> paramiko.PKey:
     """Return a private key written as OpenSSH, PEM or PKCS #8.
+
+    Reading one takes a tenth of a second and more, by design where it is encrypted, and configurations are read for
+    every delivery: one that was read is kept.
 
     Args:
         text: the key.
@@ -104,6 +115,17 @@ def load_private_key(text: str, passphrase: str | None, certificate: str | None 
         UnusableCertificate: the certificate cannot be read, or is not a user's, or is for another key.
         UnusableKey: it is not a private key, or of a type other than Ed25519, ECDSA and RSA.
     """
+    digest = hashlib.sha256(repr((text, passphrase, certificate)).encode("utf-8", "surrogatepass")).digest()
+    key = _loaded.get(digest) or _read(text, passphrase, certificate)
+    with _changing:
+        _loaded[digest] = key
+        _loaded.move_to_end(digest)
+        while len(_loaded) > _MAX_LOADED:
+            _loaded.popitem(last=False)
+    return key
+
+
+def _read(text: str, passphrase: str | None, certificate: str | None) -> paramiko.PKey:
     key = _private_key(text, passphrase)
     if certificate is not None:
         # Not by paramiko's load_certificate, which first looks for a file of this name.

@@ -6,6 +6,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed25519, rsa
 
+from connectors.transports import ssh_keys
 from connectors.transports.ssh_keys import HostKeyPin, UnusableKey, WrongPassphrase, load_private_key
 
 ED25519_LINE = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl github.com"
@@ -111,3 +112,17 @@ class TestPrivateKey:
 
         assert not isinstance(caught.value, WrongPassphrase)
         assert str(caught.value) == ""
+
+    def test_is_read_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        text = pem(KEYS["ssh-rsa"], Format.OpenSSH, "kept")
+        key = load_private_key(text, "kept")
+
+        assert load_private_key(text, "kept") is key
+        with pytest.raises(WrongPassphrase):
+            load_private_key(text, "another")
+        assert "kept" not in repr(ssh_keys._loaded.keys())
+        monkeypatch.setattr(ssh_keys, "_MAX_LOADED", 2)
+        for kind in ("ssh-ed25519", "ecdsa-sha2-nistp256"):
+            load_private_key(pem(KEYS[kind], Format.OpenSSH), None)
+        assert load_private_key(text, "kept") is not key
+        assert len(ssh_keys._loaded) == 2
