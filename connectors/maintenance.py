@@ -13,9 +13,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
-from enum import StrEnum
 from itertools import chain
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field
@@ -39,19 +38,10 @@ Span = tuple[datetime, datetime]
 """From the first moment to the one that is no longer part of it."""
 
 
-class Day(StrEnum):
-    """A day of the week, in the order of `date.weekday`."""
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+"""A day of the week, in the order of `date.weekday`."""
 
-    MON = "mon"
-    TUE = "tue"
-    WED = "wed"
-    THU = "thu"
-    FRI = "fri"
-    SAT = "sat"
-    SUN = "sun"
-
-
-_WEEK: Final = tuple(Day)
+_WEEK: Final[tuple[Day, ...]] = get_args(Day)
 
 
 def _some_days(days: tuple[Day, ...]) -> tuple[Day, ...]:

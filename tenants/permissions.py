@@ -22,6 +22,9 @@ CONFIGURE: Final = frozenset({Role.ADMIN, Role.INTEGRATOR})
 """Manage connections, read the audit trail."""
 
 
+APPROVE: Final = frozenset({Role.ADMIN, Role.OPS})
+"""Let an order go that waits for approval: not who integrates, and so not the key that submits."""
+
 TEST: Final = CONFIGURE
 """Test connections, which logs in at the far end. A permission of its own: it may be given or taken apart."""
 

@@ -198,3 +198,19 @@ RESOLVED_ACKNOWLEDGEMENT: Final[dict[str, Any]] = {
     "received_at": "2025-12-26T10:01:00Z",
     "resolved_at": "2025-12-26T11:30:00Z",
 }
+
+DELIVERY_PATCH: Final[dict[str, Any]] = {
+    "window": 1,
+    "max_per_minute": 60,
+    "maintenance_windows": [
+        {"days": ["fri", "sat"], "start": "22:00", "end": "02:00", "timezone": "Europe/Berlin"},
+        {"from": "2026-12-24T12:00:00+01:00", "until": "2026-12-27T06:00:00+01:00"},
+    ],
+    "approval_limits": {"EUR": "10000.00"},
+    "ack_expected_within": 120,
+}
+
+DELIVERY: Final[dict[str, Any]] = DELIVERY_PATCH | {
+    "paused": {"since": "2026-11-25T09:12:44Z", "reason": "Stocktaking until noon"},
+    "closed_until": None,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime
 from functools import cache
 from typing import Annotated, Any, Generic, Literal, TypeVar, Union
@@ -9,6 +10,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, create_model
 
+from connectors.codes import Code
+from connectors.exceptions import Fault
+from connectors.maintenance import Single, Weekly
 from connectors.models import (
     AckOutcome,
     ConnectionStatus,
@@ -21,9 +25,11 @@ from connectors.models import (
     WebhookEvent,
     WebhookState,
 )
-from connectors.order import Order
+from connectors.order import Order, Timestamp
 from connectors.registry import registry
 from connectors.results import AckStatus, RemoteIdentity, StepStatus
+from connectors.services.dead_letters import AT_ONCE
+from connectors.services.timeline import EventKind
 from connectors.standard_webhooks import MAX_URL
 from connectors.validation import Line, StrictModel
 from tenants.actors import ActorKind
@@ -35,6 +41,25 @@ TestOnSave = Annotated[Flag, Field(description="Test it once it is stored; the r
 Reason = Annotated[
     Line,
     Field(max_length=500, description="Why it goes into use although no test has succeeded with it; it is audited."),
+]
+WhySteered = Annotated[Line, Field(max_length=200, description="Why; it is audited.")]
+Limits = Annotated[
+    dict[str, Any],
+    Field(
+        description='Currency to amount, as `{"EUR": "10000.00"}`: an order above its currency\'s amount, or in a '
+        "currency that is not named, waits for approval. Empty: none waits.",
+        json_schema_extra={
+            "propertyNames": {"pattern": "^[A-Z]{3}$"},
+            "additionalProperties": {"type": "string", "pattern": r"^[0-9]{1,14}(\.[0-9]{1,4})?$"},
+        },
+    ),
+]
+Windows = Annotated[
+    list[dict[str, Any]],
+    Field(
+        description="When nothing is sent: the same hours every week, or once.",
+        json_schema_extra={"items": {"anyOf": [kind.model_json_schema() for kind in (Weekly, Single)]}},
+    ),
 ]
 ConfigIn = Annotated[dict[str, Any], Field(description="As `config_schema` of the connector type says.")]
 
@@ -89,6 +114,31 @@ class MonitoringPatch(StrictModel):
     credentials_expire_on: Annotated[
         date | None, Field(description="Last day of the credentials, where nothing in them tells; null clears it.")
     ] = None
+
+
+class DeliveryPatch(StrictModel):
+    """What changes in how orders leave through a connection; what is left out stays."""
+
+    window: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=256)] | None,
+        Field(description="How many orders may be under way at once; 1 for partners that insist."),
+    ] = None
+    max_per_minute: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=1_000_000)] | None,
+        Field(description="How many orders may leave in a minute; null for as many as the far end takes."),
+    ] = None
+    maintenance_windows: Windows | None = None
+    approval_limits: Limits | None = None
+    ack_expected_within: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=525_600)] | None,
+        Field(description="Minutes after which a sent order without an answer is overdue; null: none is expected."),
+    ] = None
+
+
+class ReasonInput(StrictModel):
+    """Why it is done."""
+
+    reason: WhySteered
 
 
 class UnsavedTestInput(StrictModel):
@@ -164,6 +214,35 @@ class ExportInput(StrictModel):
     """An order to push."""
 
     order: Order
+
+
+class BulkRetryInput(StrictModel):
+    """Which exports to retry: by id, or all that have what is named, the oldest first."""
+
+    ids: Annotated[
+        Annotated[list[UUID], Field(min_length=1, max_length=AT_ONCE)] | None, Field(description="Exactly these.")
+    ] = None
+    code: Annotated[Code | None, Field(description="The code of their error.")] = None
+    connector: Annotated[UUID | None, Field(description="The connection they went through.")] = None
+    status: Annotated[
+        Annotated[list[Literal["FAILED", "REJECTED", "UNCONFIRMED"]], Field(min_length=1)] | None,
+        Field(description="How they ended; by default FAILED and REJECTED, with `include_unconfirmed` all three."),
+    ] = None
+    since: Annotated[Timestamp | None, Field(description="When at the earliest they ended.")] = None
+    include_unconfirmed: Annotated[
+        Flag, Field(description="Also those that may have arrived: the ERP may then have them twice.")
+    ] = False
+
+    def cross_field_faults(self) -> Iterator[Fault]:
+        """Refuse what names nothing, or the same thing in two ways."""
+        named = self.model_fields_set - {"ids", "include_unconfirmed"}
+        if self.ids is not None:
+            for name in sorted(named):
+                yield Fault(path=name, message="must not be given beside ids", code="exclusive")
+        elif not named:
+            yield Fault(path="ids", message="is required, or at least one of code, connector, status, since")
+        if self.status and "UNCONFIRMED" in self.status and not self.include_unconfirmed:
+            yield Fault(path="include_unconfirmed", message="must be true: these may have arrived", code="confirmation")
 
 
 class EmptyInput(StrictModel):
@@ -363,6 +442,27 @@ class Monitoring(Shape):
     expiries: Annotated[list[ExpiryShape], Field(description="When its credentials expire, the next first.")]
 
 
+class PauseShape(Shape):
+    """That a person keeps orders from leaving."""
+
+    since: datetime
+    reason: str
+
+
+class Delivery(Shape):
+    """How orders leave through a connection."""
+
+    window: Annotated[int, Field(description="How many orders may be under way at once.")]
+    max_per_minute: Annotated[int | None, Field(description="How many orders may leave in a minute; null: any number.")]
+    maintenance_windows: Windows
+    approval_limits: Limits
+    ack_expected_within: Annotated[
+        int | None, Field(description="Minutes after which an answer is overdue; null: none is expected.")
+    ]
+    paused: Annotated[PauseShape | None, Field(description="While a person keeps orders from leaving.")]
+    closed_until: Annotated[datetime | None, Field(description="In a maintenance window: when it ends.")]
+
+
 class ConnectionTestRun(Shape):
     """One run of a connection test, as far as it is."""
 
@@ -495,6 +595,63 @@ class Acknowledgement(Shape):
     processed_at: Annotated[datetime | None, Field(description="When the ERP says that it answered.")]
     received_at: datetime
     resolved_at: Annotated[datetime | None, Field(description="When a person put it aside.")]
+
+
+class RetriedShape(Shape):
+    """An export, and the new one that took its place."""
+
+    id: UUID
+    retried_as: UUID
+
+
+class RefusedShape(Shape):
+    """An export that was left as it is, and why."""
+
+    id: UUID
+    code: str
+    message: str
+    hint: str
+
+
+class BulkRetryResult(Shape):
+    """What became of each of many exports."""
+
+    retried: list[RetriedShape]
+    refused: list[RefusedShape]
+    remaining: Annotated[int, Field(description=f"How many more have what was named; at most {AT_ONCE} go at once.")]
+
+
+class WhoShape(Shape):
+    """Who did something."""
+
+    kind: ActorKind
+    label: str
+
+
+class TimelineEvent(Shape):
+    """One thing that happened to an export."""
+
+    kind: EventKind
+    at: datetime
+    until: Annotated[datetime | None, Field(description="When an attempt was over.")]
+    actor: Annotated[WhoShape | None, Field(description="Who did it; null where nobody had to.")]
+    request_id: str | None
+    idempotency_key: str | None
+    reason: str | None
+    export_id: Annotated[UUID | None, Field(description="The export whose place was taken, or that took the place.")]
+    attempt: int | None
+    outcome: Annotated[str | None, Field(description="How the attempt ended, or what became of the ERP's answer.")]
+    receipt: ReceiptShape | None
+    error: Failure | None
+    steps: list[TestStepShape]
+    answer: Annotated[str | None, Field(description="The name of what brought the ERP's answer.")]
+    erp_order_id: str | None
+
+
+class Timeline(Shape):
+    """What happened to an export, oldest first."""
+
+    events: list[TimelineEvent]
 
 
 class ActorShape(Shape):

@@ -175,3 +175,10 @@ class NotOpen(Refused):
     """Only an acknowledgement that waits for a person can be put aside."""
 
     code = "CONFLICT"
+
+
+class NotConfirmed(Refused):
+    """This order may have arrived: to send it again may double it."""
+
+    code = "CONFIRMATION_REQUIRED"
+    hint = "Look for it in the ERP; if it is not there, confirm that unconfirmed orders are sent again, too."

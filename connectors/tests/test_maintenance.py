@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import get_args
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -12,6 +13,7 @@ from connectors.exceptions import InvalidInput
 from connectors.maintenance import MAX_WINDOWS, Day, closed_until, parse
 
 BERLIN = "Europe/Berlin"
+WEEK = list(get_args(Day))
 NIGHT = {"days": ["fri"], "start": "22:00", "end": "02:00", "timezone": BERLIN}
 ZONES = ["UTC", BERLIN, "America/New_York", "Australia/Lord_Howe", "Africa/Cairo", "Asia/Kathmandu", "America/Havana"]
 
@@ -22,7 +24,7 @@ near_a_jump = st.sampled_from([datetime(2026, 3, 29, tzinfo=UTC), datetime(2026,
 )
 weekly = st.fixed_dictionaries(
     {
-        "days": st.lists(st.sampled_from([str(day) for day in Day]), min_size=1, unique=True),
+        "days": st.lists(st.sampled_from(WEEK), min_size=1, unique=True),
         "start": minutes,
         "end": minutes | st.just("24:00"),
         "timezone": st.sampled_from(ZONES),
@@ -41,7 +43,7 @@ def clock_says_closed(window, moment):
     """Whether a clock on the wall, and the calendar beside it, show a time inside the window."""
     shown = moment.astimezone(ZoneInfo(window["timezone"]))
     clock, end = shown.strftime("%H:%M"), window["end"]
-    today, yesterday = list(Day)[shown.weekday()], list(Day)[shown.weekday() - 1]
+    today, yesterday = WEEK[shown.weekday()], WEEK[shown.weekday() - 1]
     if window["start"] < end:
         return today in window["days"] and window["start"] <= clock < end
     return (today in window["days"] and window["start"] <= clock) or (yesterday in window["days"] and clock < end)
@@ -126,7 +128,7 @@ def test_windows_that_touch_are_one_and_a_gap_of_a_minute_is_open():
 
 
 def test_a_week_that_is_closed_throughout_is_asked_about_again():
-    always = {"days": [str(day) for day in Day], "start": "00:00", "end": "24:00", "timezone": BERLIN}
+    always = {"days": WEEK, "start": "00:00", "end": "24:00", "timezone": BERLIN}
     now = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
     assert timedelta(days=7) < closed_until(parse([always]), now) - now < timedelta(days=10)

@@ -16,6 +16,7 @@ from tenants.models import AuditEvent, Role
 EVERYBODY = {"ADMIN", "INTEGRATOR", "OPS", "VIEWER"}
 OPERATORS = {"ADMIN", "INTEGRATOR", "OPS"}
 INTEGRATORS = {"ADMIN", "INTEGRATOR"}
+APPROVERS = {"ADMIN", "OPS"}
 
 # The contract, written once more: a role that is added to a view has to be added here as well.
 CONTRACT = {
@@ -44,9 +45,14 @@ CONTRACT = {
     ("DELETE", "connectors/<connection_id>/staged"): INTEGRATORS,
     ("POST", "connectors/<connection_id>/staged/test"): INTEGRATORS,
     ("POST", "connectors/<connection_id>/staged/promote"): INTEGRATORS,
+    ("GET", "connectors/<connection_id>/delivery"): INTEGRATORS,
+    ("PATCH", "connectors/<connection_id>/delivery"): INTEGRATORS,
+    ("POST", "connectors/<connection_id>/pause"): OPERATORS,
+    ("POST", "connectors/<connection_id>/resume"): OPERATORS,
     ("GET", "exports"): EVERYBODY,
     ("POST", "exports"): OPERATORS,
     ("POST", "exports/preview"): OPERATORS,
+    ("POST", "exports/retry"): OPERATORS,
     ("GET", "exports/<export_id>"): EVERYBODY,
     ("GET", "exports/<export_id>/attempts"): EVERYBODY,
     ("GET", "exports/<export_id>/document"): EVERYBODY,
@@ -63,6 +69,10 @@ CONTRACT = {
     ("POST", "webhooks/<webhook_id>/test"): INTEGRATORS,
     ("GET", "webhooks/<webhook_id>/deliveries"): INTEGRATORS,
     ("POST", "webhooks/<webhook_id>/deliveries/<delivery_id>/redeliver"): INTEGRATORS,
+    ("POST", "exports/<export_id>/approve"): APPROVERS,
+    ("POST", "exports/<export_id>/resend"): OPERATORS,
+    ("POST", "exports/<export_id>/dismiss"): OPERATORS,
+    ("GET", "exports/<export_id>/timeline"): EVERYBODY,
     ("GET", "audit-events"): INTEGRATORS,
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")

@@ -40,6 +40,8 @@ def test_every_operation_is_described(described):
         (shapes.ConnectionPatch, examples.CONNECTION_PATCH),
         (shapes.WebhookInput, examples.WEBHOOK_INPUT),
         (shapes.Connection, examples.CONNECTION),
+        (shapes.DeliveryPatch, examples.DELIVERY_PATCH),
+        (shapes.Delivery, examples.DELIVERY),
         (shapes.Export, examples.EXPORT),
         (shapes.Export, examples.PENDING_EXPORT),
         (shapes.Acknowledgement, examples.RESOLVED_ACKNOWLEDGEMENT),

@@ -18,7 +18,7 @@ from connectors.testing import sample_orders
 from connectors.tests.rows import an_export
 from tenants.models import AuditEvent
 
-ORDER = sample_orders.minimal("SO-1")  # 1 × 1.2300 EUR
+ORDER = sample_orders.minimal("SO-1")  # 10.50 × 1.2300 EUR
 NIGHT = {"days": ["fri"], "start": "22:00", "end": "02:00", "timezone": "Europe/Berlin"}
 
 
