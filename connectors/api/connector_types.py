@@ -56,6 +56,7 @@ def _show(connector: ERPConnectorPort[Any]) -> dict[str, Any]:
         connector_type=connector.connector_type,
         title=connector.title,
         summary=connector.summary,
+        guarantee=connector.guarantee,
         capabilities=connector.capabilities(),
         config_schema=connector.Config.json_schema(),
     ).as_json()

@@ -26,6 +26,7 @@ from connectors.models import (
     WebhookState,
 )
 from connectors.order import Order, Timestamp
+from connectors.port import Guarantee
 from connectors.registry import registry
 from connectors.results import AckStatus, RemoteIdentity, StepStatus
 from connectors.services.dead_letters import AT_ONCE
@@ -385,6 +386,7 @@ class ConnectorType(Shape):
     connector_type: str
     title: str
     summary: str
+    guarantee: Annotated[Guarantee, Field(description="What keeps an order from arriving twice.")]
     capabilities: Annotated[dict[str, bool], Field(description="Which optional verbs the connector has.")]
     config_schema: Annotated[dict[str, Any], Field(description="JSON Schema 2020-12; secrets are `writeOnly`.")]
 
@@ -516,6 +518,8 @@ class DocumentShape(Shape):
     sha256: str
     size: int
     media_type: str
+    purged_at: datetime | None = None
+    """When its bytes were removed, because the organisation keeps documents no longer."""
 
 
 class ReceiptShape(Shape):

@@ -23,7 +23,7 @@ class TestTypes:
         dropzone = api.get("connector-types/DROPZONE_JSON_V1").json()
 
         assert dropzone in listed
-        assert set(dropzone) == {"connector_type", "title", "summary", "capabilities", "config_schema"}
+        assert set(dropzone) == {"connector_type", "title", "summary", "guarantee", "capabilities", "config_schema"}
         assert dropzone["config_schema"]["$schema"].endswith("2020-12/schema")
         assert dropzone["config_schema"]["properties"]["password"]["writeOnly"] is True
 

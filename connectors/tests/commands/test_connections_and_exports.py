@@ -34,6 +34,7 @@ def test_lists_every_connector_with_what_it_can() -> None:
 
     assert set(listed) == set(registry.connectors)
     assert listed["DROPZONE_JSON_V1"]["capabilities"]["render"] is True
+    assert listed["DROPZONE_JSON_V1"]["guarantee"] == "hard"
     assert "DROPZONE_JSON_V1" in run("list_connectors").out
 
 
