@@ -59,7 +59,7 @@ def create(
         InvalidInput: the URL cannot be used.
         TooManyWebhooks: there are enough.
     """
-    host, secret = _host_of(url), standard_webhooks.new_secret()
+    host, secret = host_of(url), standard_webhooks.new_secret()
     webhook = Webhook(id=uuid4(), org=org, name=name, host=host, events=_in_order(events), enabled=enabled)
     webhook.write_config({"url": url, "secret": secret})
     with transaction.atomic():
@@ -93,7 +93,7 @@ def change(
         InvalidInput: the URL cannot be used.
         WebhookGone: it was deleted meanwhile.
     """
-    host = _host_of(url) if url is not None else None
+    host = host_of(url) if url is not None else None
     secret = None
     with transaction.atomic():
         row = _locked(webhook)
@@ -211,21 +211,26 @@ def redeliver(delivery: WebhookDelivery, actor: Actor) -> WebhookDelivery:
     return row
 
 
-def _locked(webhook: Webhook) -> Webhook:
-    rows = Webhook.objects.select_for_update(of=("self",), no_key=True).select_related("org")
-    row: Webhook | None = rows.filter(pk=webhook.pk).first()
-    if row is None:
-        raise WebhookGone
-    return row
+def host_of(url: str) -> str:
+    """Return the host of a URL to which messages may be sent.
 
-
-def _host_of(url: str) -> str:
+    Raises:
+        InvalidInput: it cannot be used; the fault says why, without the URL.
+    """
     policy = EgressPolicy(allowed_networks=tuple(settings.EGRESS_ALLOWED_NETWORKS))
     try:
         return standard_webhooks.check_url(url, policy)
     except ValueError as error:
         reason = str(error)
     raise InvalidInput([Fault(path="url", message=reason, code="url")])
+
+
+def _locked(webhook: Webhook) -> Webhook:
+    rows = Webhook.objects.select_for_update(of=("self",), no_key=True).select_related("org")
+    row: Webhook | None = rows.filter(pk=webhook.pk).first()
+    if row is None:
+        raise WebhookGone
+    return row
 
 
 def _in_order(events: Iterable[str]) -> list[str]:

@@ -9,8 +9,8 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from connectors.models import AcknowledgementRecord, ConnectionTest, EncryptionKey, ERPConnection, ERPExport
-from connectors.services import diagnosis, exports
+from connectors.models import AcknowledgementRecord, ConnectionTest, EncryptionKey, ERPConnection, ERPExport, Webhook
+from connectors.services import diagnosis, exports, webhooks
 from connectors.testing import sample_orders
 from connectors.tests.admin.pages import at
 from connectors.tests.rows import an_acknowledgement
@@ -20,7 +20,7 @@ OK, REDIRECT, FORBIDDEN, NOT_FOUND = 200, 302, 403, 404
 
 CONFIGURE = (Role.ADMIN, Role.INTEGRATOR)
 OPERATE = (*CONFIGURE, Role.OPS)
-OURS = (Organization, ApiKey, AuditEvent, ERPConnection, ConnectionTest, ERPExport, AcknowledgementRecord)
+OURS = (Organization, ApiKey, AuditEvent, ERPConnection, ConnectionTest, ERPExport, AcknowledgementRecord, Webhook)
 
 
 def rows_of(org, actor):
@@ -28,6 +28,7 @@ def rows_of(org, actor):
     connection = ERPConnection.objects.of(org).first()
     test = diagnosis.test(connection, actor)
     export, _ = exports.submit(org, actor, sample_orders.minimal(), idempotency_key="k")
+    webhook, _ = webhooks.create(org, actor, name=f"Shop of {org.slug}", url="https://169.254.169.254/hook")
     key, _ = ApiKey.objects.issue(org=org, role=Role.VIEWER, name="key")
     return {
         "organization": org,
@@ -36,6 +37,7 @@ def rows_of(org, actor):
         "erpconnection": connection,
         "connectiontest": test,
         "erpexport": export,
+        "webhook": webhook,
         "acknowledgementrecord": an_acknowledgement(connection),
     }
 
@@ -59,6 +61,7 @@ PAGES = [
     ("connectiontest", "change", CONFIGURE),
     ("erpexport", "change", tuple(Role)),
     ("erpexport", "document", tuple(Role)),
+    ("webhook", "change", CONFIGURE),
     ("acknowledgementrecord", "change", tuple(Role)),
 ]
 VERBS = [
@@ -77,6 +80,7 @@ VERBS = [
     ("erpconnection", "delete", CONFIGURE),
     ("erpexport", "retry", OPERATE),
     ("erpexport", "cancel", OPERATE),
+    *(("webhook", verb, CONFIGURE) for verb in ("test", "enable", "disable", "rotate-secret", "remove")),
     ("acknowledgementrecord", "resolve", OPERATE),
 ]
 

@@ -24,7 +24,17 @@ from connectors.config import Secret
 from connectors.exceptions import ConfigurationError
 from connectors.models import ConnectionRevision, ConnectionTest, ERPConnection, ERPExport
 from connectors.registry import registry
-from connectors.services import checks, configurations, connections, delivery, diagnosis, exports, jobs, revisions
+from connectors.services import (
+    checks,
+    configurations,
+    connections,
+    delivery,
+    diagnosis,
+    exports,
+    jobs,
+    revisions,
+    webhooks,
+)
 from connectors.services.contexts import make_context
 from connectors.testing import sample_orders
 from connectors.tests.admin.pages import at
@@ -218,11 +228,13 @@ def test_nothing_comes_out_of_any_page(superuser, acme, actor, planted, ear, set
     connection = connections.create(acme, actor, connector_type=connector_type, config=config)
     revisions.stage(connection, actor, secrets)
     tried = diagnosis.start(connection, actor, patch=secrets)
+    webhook, _ = webhooks.create(acme, actor, name="shop", url="https://169.254.169.254/hook")
     export, _ = exports.submit(acme, actor, sample_orders.minimal(), idempotency_key="k")
     rows = {
         "erpconnection": connection.pk,
         "connectiontest": tried.pk,
         "erpexport": export.pk,
+        "webhook": webhook.pk,
         "acknowledgementrecord": an_acknowledgement(connection, export=export, outcome="CONTRADICTS").pk,
         "organization": acme.pk,
         "auditevent": AuditEvent.objects.first().pk,
