@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from connectors.adapters.mock import MockConfig, MockConnector
+from connectors.adapters.mock import MockConfig, MockConnector, MockSession
 from connectors.config import Expiry
-from connectors.port import Context
+from connectors.order import Order
+from connectors.port import Context, Delivery, ExportContext, Guarantee
 from connectors.results import TestResult, TestStep
 from connectors.tests.adapters import test_contract
 
@@ -32,6 +35,28 @@ class Stubborn(MockConnector):
         return replace(result, steps=(*result.steps, TestStep(name="more", status="passed")))
 
 
+class HastySession(MockSession):
+    """Takes all it can get, sends the last first, and forgets to say what became of the first."""
+
+    def export_many(self, exports: Iterable[tuple[Order, ExportContext]], *, window: int) -> Iterator[Delivery]:
+        deliveries = list(super().export_many(reversed(list(exports)), window=window))
+        yield from deliveries[:-1]
+
+
+class Hasty(MockConnector):
+    @contextmanager
+    def open_session(self, config: MockConfig, context: Context) -> Iterator[HastySession]:
+        with super().open_session(config, context):
+            yield HastySession(self, config)
+
+
+class LookingConnector(MockConnector):
+    """Promises to look up, and cannot."""
+
+    guarantee = Guarantee.LOOKUP
+    supports_find_export = False
+
+
 class NaiveConfig(MockConfig):
     """Knows no time zones."""
 
@@ -51,6 +76,10 @@ class Naive(MockConnector):
         (Stubborn, "test_cancelled_connection_test_leaves_nothing_behind"),
         (Stubborn, "test_failed_connection_test_is_a_report_without_secrets"),
         (Naive, "test_expiries_are_moments"),
+        (Hasty, "test_many_in_one_session_arrive_each_once"),
+        (Hasty, "test_with_a_window_of_one_each_has_arrived_before_the_next_is_taken"),
+        (Hasty, "test_many_are_what_they_are_one_by_one"),
+        (LookingConnector, "test_says_what_keeps_an_order_from_arriving_twice"),
         (MockConnector, "test_config_says_whom_it_talks_to"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
@@ -60,5 +89,5 @@ def test_a_rule_that_is_broken_is_noticed(connector: type[Any], rule: str) -> No
         connector_class = connector
         uses_network = True
 
-    with pytest.raises(AssertionError):
+    with pytest.raises((AssertionError, KeyError)):
         getattr(Kept(), rule)()
