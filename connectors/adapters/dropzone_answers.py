@@ -155,4 +155,4 @@ def _fingerprint(content: bytes) -> str:
 def _beside(name: str) -> str:
     """Return the name of the file that says why the one of this name was put aside."""
     suffix = ".reason.txt"
-    return os.fsencode(name)[: _MAX_NAME_BYTES - len(suffix)].decode(errors="ignore") + suffix
+    return os.fsdecode(os.fsencode(name)[: _MAX_NAME_BYTES - len(suffix)]) + suffix

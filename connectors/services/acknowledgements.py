@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -231,7 +231,7 @@ class _Ledger:
                 status=answer.status,
                 erp_order_id=as_erp_order_id(_storable(answer.erp_order_id)),
                 error=None if answer.status is AckStatus.ACKED else _refusal(answer),
-                processed_at=answer.processed_at,
+                processed_at=_storable_moment(answer.processed_at),
             )
         give_back()
         self.settled += settlement is Settlement.APPLIED
@@ -264,7 +264,7 @@ class _Ledger:
         row, is_new = AcknowledgementRecord.objects.get_or_create(
             connection=self._connection,
             name=_storable(name)[:255],
-            fingerprint=fingerprint,
+            fingerprint=fingerprint[:64],
             defaults={"org_id": self._connection.org_id, "export": export, "outcome": outcome, **columns},
         )
         if not is_new:
@@ -346,6 +346,14 @@ def _fingerprint(answer: Acknowledgement) -> str:
 def _storable(text: str | None) -> str:
     """Return a text of the far end as the database can hold it: without NUL and lone surrogates."""
     return (text or "").replace("\0", "?").encode(errors="replace").decode()
+
+
+def _storable_moment(moment: datetime | None) -> datetime | None:
+    """Return a time of the far end as the database can hold it; None for one at the edge of the calendar."""
+    try:
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC) if moment else None
+    except OverflowError:
+        return None
 
 
 def _named(export: ERPExport) -> dict[str, str]:

@@ -18,6 +18,7 @@ from connectors.exceptions import RejectedByERP, TemporaryError
 from connectors.port import ExportContext
 from connectors.results import Acknowledgement, AckStatus, Settlement, StepStatus
 from connectors.testing import fakes, sample_orders
+from connectors.transports.filesystem import FilesystemFolder
 
 CONNECTOR = DropzoneJsonV1Connector()
 ORDER = sample_orders.minimal()
@@ -236,6 +237,37 @@ class TestAcknowledgements:
 
         assert self.poll(root) == (0, [])
         assert names(root / "ack" / "error") == ["ack_a.json", "ack_a.json.reason.txt"]
+
+    def test_one_that_grows_while_it_is_read_stays(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.drop(root, "ack_a.json", {"status": "ACKED"})
+        read = FilesystemFolder.read
+
+        def read_and_grow(folder: FilesystemFolder, name: str, *, limit: int) -> bytes:
+            content = read(folder, name, limit=limit)
+            (root / "ack" / name).write_bytes(content + b" ")
+            return content
+
+        with monkeypatch.context() as patch:
+            patch.setattr(FilesystemFolder, "read", read_and_grow)
+            assert self.poll(root) == (0, [])
+        assert names(root / "ack") == ["ack_a.json"]
+        assert self.poll(root)[0] == 1
+
+    def test_a_poll_ends_in_time_and_leaves_the_rest_for_the_next(self, root: Path) -> None:
+        for number in range(4):
+            self.drop(root, f"ack_{number}.json", {"status": "ACKED"})
+        self.drop(root, "ack_x.json", "{")
+        clock = fakes.FakeClock()
+
+        def settle(answer: Acknowledgement) -> Settlement:
+            clock.advance(25)
+            return Settlement.APPLIED
+
+        context = fakes.context(dropzone_root=root, clock=clock, budget_s=60)
+
+        assert CONNECTOR.poll_acknowledgements(config(), context, settle) == 2
+        assert len(names(root / "ack" / "processed")) == 2
+        assert len(names(root / "ack")) == 3
 
     def test_one_that_is_written_anew_while_it_is_recorded_is_read_again(self, root: Path) -> None:
         self.drop(root, "ack_a.json", {"status": "ACKED", "erp_order_id": "1"})

@@ -11,7 +11,7 @@ import pytest
 
 from connectors.adapters.dropzone_config import DropzoneConfig
 from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
-from connectors.codes import Code
+from connectors.codes import Code, describe
 from connectors.exceptions import OutcomeUnknown, TemporaryError
 from connectors.results import Acknowledgement, Settlement, TestResult
 from connectors.testing import fakes, sample_orders
@@ -115,7 +115,9 @@ class TestExport:
         assert found.receipt.already_delivered
         assert [(answer.filename, answer.erp_order_id) for answer in seen] == [(name, "4711")]
         assert (answers / "processed" / f"ack_{name}").exists()
-        assert (answers / "error" / "ack_broken.json").exists()
+        assert (answers / "error" / "ack_broken.json").read_text() == "{"
+        reason = (answers / "error" / "ack_broken.json.reason.txt").read_text()
+        assert describe(Code.ACKNOWLEDGEMENT_MALFORMED, reason="it is not valid JSON").message in reason
 
     def test_full_disk_in_the_middle(self, openssh: OpenSSH, small_disk: Path) -> None:
         config = DropzoneConfig.parse(openssh.config(export_path="small"))

@@ -256,3 +256,22 @@ def test_polls_the_answers_of_one_organization(
     export.refresh_from_db()
     assert (outcome.code, export.status, export.erp_order_id) == (0, ExportStatus.ACKED, "SO-7")
     assert outcome.out.split() == ["acme", *connection.name.split(), "1"]
+
+
+def test_polling_fails_when_an_erp_cannot_be_asked_and_asks_the_others(
+    acme: Organization, globex: Organization, connect: Connect, dropzone: Path
+) -> None:
+    here, away = connect(acme), connect(globex, ack_path="nowhere")
+    (dropzone / "acks" / "ack_other.json").write_text('{"status": "ACKED"}')
+    (dropzone / "acks" / "error_broken.json").write_text("{")
+
+    outcome = run("poll_acks", "--json")
+
+    assert (outcome.code, [row["connection_id"] for row in outcome.json]) == (1, [str(here.pk), str(away.pk)])
+    assert [row["code"] for row in outcome.json] == [None, "PATH_NOT_FOUND"]
+    counts = {name: outcome.json[0][name] for name in ("applied", "repeated", "unmatched", "malformed")}
+    assert counts == {"applied": 0, "repeated": 0, "unmatched": 1, "malformed": 1}
+    ERPConnection.objects.filter(pk=away.pk).update(health="AUTH_FAILED")
+    plain = run("poll_acks")
+    assert (plain.code, plain.out) == (1, f"acme  {here.name}  0\n")
+    assert f"globex  {away.name}: NOT_ASKED" in plain.err
