@@ -22,13 +22,15 @@ GRACE_S = 20
 """A worker that is asked to go has to be gone by then."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Worker:
     """One process, which has written its log into a file."""
 
     name: str
     process: subprocess.Popen[bytes]
     log: Path
+    is_dismissed: bool = False
+    """Whether it was to end."""
 
     def is_alive(self) -> bool:
         """Return whether it has not ended."""
@@ -36,18 +38,24 @@ class Worker:
 
     def kill(self) -> None:
         """End it as a power cut would."""
+        self.is_dismissed = True
         self.process.kill()
         self.process.wait()
 
     def send_home(self) -> float:
         """Ask it to go, as a deploy does; return how many seconds it took."""
-        started = time.monotonic()
+        self.is_dismissed, started = True, time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         try:
             self.process.wait(GRACE_S + 10)
         except subprocess.TimeoutExpired:
             self.kill()
         return time.monotonic() - started
+
+    def last_words(self) -> str:
+        """Return how it ended: the last line of its log, in short."""
+        lines = self.log.read_text(errors="replace").splitlines() or ["no word"]
+        return f"{self.process.returncode}, {lines[-1][:200]}"
 
     def lose_database(self) -> int:
         """Cut its database connections; return how many there were."""
@@ -104,6 +112,14 @@ class Fleet:
         worker = Worker(name, process, log)
         self.workers.append(worker)
         return worker
+
+    def replace_ended(self) -> list[Worker]:
+        """Start another for each that ended unasked, as a supervisor does; return those that ended."""
+        ended = [worker for worker in self.workers if not worker.is_alive() and not worker.is_dismissed]
+        for worker in ended:
+            worker.is_dismissed = True
+            self.start()
+        return ended
 
     def living(self) -> list[Worker]:
         """Return those that have not ended."""

@@ -97,7 +97,10 @@ def _doubles(found: dict[str, list[Arrived]], after: Seen) -> Iterator[str]:
     for export in after.exports.values():
         copies = len(found.get(export.filename, ())) if export.filename else 0
         if copies > 1:
-            yield f"{_name(export)}: arrived {copies} times"
+            history = ", ".join(
+                f"{attempt.outcome} {(attempt.error or {}).get('code', '')}" for attempt in after.attempts[export.pk]
+            )
+            yield f"{_name(export)}: arrived {copies} times ({history})"
         sent_anew = [attempt for attempt in after.attempts[export.pk] if _has_sent(attempt)]
         if len(sent_anew) > 1:
             yield f"{_name(export)}: sent by {len(sent_anew)} attempts"

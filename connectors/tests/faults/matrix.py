@@ -90,7 +90,9 @@ class Matrix:
     def _behind_a_line(self, name: str, **options: object) -> Cell:
         server = self.openssh
         assert server is not None
-        return Cell(f"openssh {name}", lambda folder: BehindALine(server, folder.name, **options))  # type: ignore[arg-type]
+        return Cell(
+            f"openssh {name}", lambda folder: BehindALine(server, f"{folder.parent.name}-{folder.name}", **options)
+        )  # type: ignore[arg-type]
 
     def _faults(self, name: str, step: str) -> Faults:
         options: dict[str, str] = dict(FAULTS[name])

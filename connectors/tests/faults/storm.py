@@ -20,6 +20,7 @@ from django.db import DatabaseError, InterfaceError
 from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateWorker
 
 from connectors.models import ERPConnection, ERPExport, ExportAttempt
 from connectors.services import connections
@@ -28,6 +29,7 @@ from connectors.tests.faults.fleet import GRACE_S, Fleet
 from connectors.tests.faults.invariants import violations
 from connectors.tests.faults.matrix import Cell
 from connectors.tests.faults.partners import Partner
+from connectors.tests.workers.processes import wait_for
 from tenants.actors import Actor
 from tenants.models import ApiKey, Organization, Role
 
@@ -89,6 +91,7 @@ class Storm:
             with Fleet(self.folder, self.folder, {"EXPORT_MAX_ATTEMPTS": "100"}) as self._fleet:
                 for _ in range(self.workers):
                     self._fleet.start()
+                wait_for(lambda: ProcrastinateWorker.objects.count() >= self.workers)
                 for happen in self._plan():
                     happen()
                     self._pass_time()
@@ -165,9 +168,8 @@ class Storm:
             lambda: ERPExport.objects.filter(status="PENDING", next_attempt_at__gt=now).update(next_attempt_at=now)
         )
         patiently(lambda: ERPConnection.objects.filter(retry_at__gt=now).update(retry_at=now))
-        for _ in range(self.workers - len(self._fleet.living())):
-            self.counts["workers that ended by themselves"] += 1
-            self._fleet.start()
+        for worker in self._fleet.replace_ended():
+            self.counts[f"worker ended by itself: {worker.last_words()}"] += 1
         self.faults += patiently(self.random.choice(self._customers).faults)
 
     def _until_settled(self) -> None:
