@@ -15,11 +15,11 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from connectors.admin.attention import Matter, connections_url, exports_url, matters
 from connectors.admin.badges import health_badge, status_badge
 from connectors.admin.chart import Chart, Column, draw
 from connectors.models import ConnectionStatus, ExportStatus, Health
 from connectors.services import installation, overview
+from connectors.services.attention import Matter, connections_url, exports_url, matters
 from connectors.services.overview import ActiveConnection, Waiting
 from tenants.admin import has_role, organizations_of
 from tenants.models import Organization
@@ -92,10 +92,9 @@ class Dashboard:
     def matters(self) -> list[Matter]:
         """Return what waits for a person, most urgent first."""
         return matters(
-            self._active,
-            self._waiting,
-            overview.unresolved(self._mine),
-            answers=overview.answers(self._mine),
+            self._mine,
+            connections=self._active,
+            waiting=self._waiting,
             may_configure=self._may_configure,
             now=self.now,
         )

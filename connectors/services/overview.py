@@ -12,12 +12,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet, TextField, Value
+from django.db.models import Count, F, Max, Min, Q, QuerySet, TextField, Value
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast, Coalesce, TruncHour
 
-from connectors.models import AcknowledgementRecord, ConnectionStatus, ERPConnection, ERPExport, ExportStatus
-from connectors.models.export import RETRYABLE
+from connectors.models import AcknowledgementRecord, ConnectionStatus, ERPConnection, ERPExport, ExportStatus, Webhook
 from connectors.services import checks
 from tenants.models import Organization
 
@@ -29,6 +28,9 @@ OVERDUE: Final = "OVERDUE"
 
 PATIENCE: Final = timedelta(hours=1)
 """An order that waits for longer than this is overdue."""
+
+_DEAF: Final = 5
+"""A webhook with so many failures in a row needs a person, though it is tried again by itself."""
 
 Organizations = QuerySet[Organization]
 
@@ -44,6 +46,9 @@ class ActiveConnection:
     org_name: str
     retry_at: datetime | None = None
     """While its breaker is open: when somebody looks whether the far end is back."""
+    paused_at: datetime | None = None
+    """Since when a person has kept orders from leaving."""
+    pause_reason: str = ""
     expires: dict[str, Any] | None = None
     """The credential that expires next, as `checks.expires_soon` says it."""
 
@@ -90,6 +95,31 @@ class Answers:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Held:
+    """The orders of one organisation that wait for approval."""
+
+    org_id: UUID
+    org_name: str
+    count: int
+    oldest: datetime
+    only_id: str
+    """Of the only export there is; empty when there are several."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailingWebhook:
+    """A webhook that is not told what it wants to know."""
+
+    id: UUID
+    org_id: UUID
+    org_name: str
+    name: str
+    reason: str
+    """Why we disabled it; empty: it is still tried."""
+    since: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Hour:
     """The exports that were accepted within one hour, by the state they are in now."""
 
@@ -105,7 +135,9 @@ class Hour:
 def active_connections(orgs: Organizations) -> dict[UUID, ActiveConnection]:
     """Return each organisation's active connection, if it has one."""
     rows = ERPConnection.objects.active().filter(org__in=orgs).order_by("org__name", "org__slug")
-    columns = rows.only("name", "health", "retry_at", "expiries", "credentials_expire_on", "org_id")
+    columns = rows.only(
+        "name", "health", "retry_at", "paused_at", "pause_reason", "expiries", "credentials_expire_on", "org_id"
+    )
     return {
         row.org_id: ActiveConnection(
             id=row.pk,
@@ -114,6 +146,8 @@ def active_connections(orgs: Organizations) -> dict[UUID, ActiveConnection]:
             org_id=row.org_id,
             org_name=row.org_name,
             retry_at=row.retry_at,
+            paused_at=row.paused_at,
+            pause_reason=row.pause_reason,
             expires=checks.expires_soon(row),
         )
         for row in columns.annotate(org_name=F("org__name"))
@@ -126,9 +160,9 @@ def disabled_connections(orgs: Organizations) -> int:
 
 
 def waiting(orgs: Organizations, *, now: datetime) -> dict[UUID, Waiting]:
-    """Return what waits, by organisation; whose oldest order waits longest comes first."""
+    """Return what waits for its turn, by organisation; whose oldest order waits longest comes first."""
     # By way of the connection: the index of pending exports answers this alone, however long the queue is.
-    pending = ERPExport.objects.filter(status=ExportStatus.PENDING, connection__org__in=orgs)
+    pending = ERPExport.objects.filter(status=ExportStatus.PENDING, held=False, connection__org__in=orgs)
     by_org = pending.order_by().values(the_org=F("connection__org_id"), org_name=F("connection__org__name"))
     rows = by_org.annotate(
         count=Count("id"),
@@ -140,10 +174,7 @@ def waiting(orgs: Organizations, *, now: datetime) -> dict[UUID, Waiting]:
 
 def unresolved(orgs: Organizations) -> list[Unresolved]:
     """Return what came to nothing or may have, oldest first; an order that was submitted anew is not among it."""
-    anew = ERPExport.objects.live().filter(org=OuterRef("org"), order_id=OuterRef("order_id"))
-    left = ERPExport.objects.filter(org__in=orgs, status__in=RETRYABLE, superseded_at=None).filter(
-        Q(status=ExportStatus.UNCONFIRMED) | ~Exists(anew)
-    )
+    left = ERPExport.objects.unresolved().filter(org__in=orgs)
     message = KeyTextTransform("message", "error")
     rows = (
         left.order_by()
@@ -160,6 +191,44 @@ def unresolved(orgs: Organizations) -> list[Unresolved]:
         .order_by("oldest")
     )
     return [_unresolved(row) for row in rows]
+
+
+def held(orgs: Organizations) -> list[Held]:
+    """Return how many orders wait for the approval of a person, oldest first."""
+    rows = (
+        ERPExport.objects.filter(org__in=orgs, status=ExportStatus.PENDING, held=True)
+        .order_by()
+        .values("org_id", org_name=F("org__name"))
+        .annotate(count=Count("id"), oldest=Min("created_at"), first=Min(Cast("id", TextField())))
+    )
+    return [
+        Held(
+            org_id=row["org_id"],
+            org_name=row["org_name"],
+            count=row["count"],
+            oldest=row["oldest"],
+            only_id=row["first"] if row["count"] == 1 else "",
+        )
+        for row in rows.order_by("oldest")
+    ]
+
+
+def failing_webhooks(orgs: Organizations) -> list[FailingWebhook]:
+    """Return the webhooks that we disabled, and those that have refused several messages in a row."""
+    unheard = Q(enabled=False) & ~Q(disabled_because="") | Q(enabled=True, failures_in_a_row__gte=_DEAF)
+    rows = Webhook.objects.filter(unheard, org__in=orgs).annotate(org_name=F("org__name"))
+    columns = rows.only("name", "disabled_because", "attempted_at", "org_id").order_by("attempted_at")
+    return [
+        FailingWebhook(
+            id=row.pk,
+            org_id=row.org_id,
+            org_name=row.org_name,
+            name=row.name,
+            reason=row.disabled_because,
+            since=row.attempted_at,
+        )
+        for row in columns
+    ]
 
 
 def answers(orgs: Organizations) -> list[Answers]:

@@ -7,9 +7,12 @@ from datetime import datetime, timedelta
 from django import template
 from django.template import Context
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
 from connectors.admin.dashboard import Dashboard
+from connectors.services.attention import Matter
+from tenants.admin import badge
 
 register = template.Library()
 
@@ -18,6 +21,12 @@ register = template.Library()
 def dashboard(context: Context) -> Dashboard:
     """Return what the signed-in person may see."""
     return Dashboard(context["request"])
+
+
+@register.filter
+def matter_badge(matter: Matter) -> SafeString:
+    """Return what a matter is, in a word."""
+    return badge(matter.tone, matter.label)
 
 
 @register.filter

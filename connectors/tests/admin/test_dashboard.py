@@ -12,7 +12,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connectors.admin.chart import draw
-from connectors.models import ERPConnection, Installation
+from connectors.models import ERPConnection, Installation, Webhook
+from connectors.services import webhooks
 from connectors.tests.admin.pages import at, text
 from connectors.tests.rows import a_connection, an_acknowledgement, an_export
 from tenants.models import Membership, Organization, Role
@@ -113,6 +114,47 @@ class TestMatters:
 
         assert sentences(superuser) == ["Acme GmbH: 1 order waits, but no connection is active."]
         assert listed(superuser, matter.url) == {ERPConnection.objects.get().pk}
+
+    def test_orders_that_wait_for_approval(self, superuser, link):
+        """They wait for a person, not for their turn."""
+        first = an_export(link, held=True, ago=LATE)
+        (one,) = overview(superuser).matters
+        assert (one.sentence, one.url) == ("1 order waits for approval.", at("erpexport", "change", first.pk))
+
+        second = an_export(link, held=True)
+        an_export(link)
+
+        (several,) = overview(superuser).matters
+        assert several.sentence == "2 orders wait for approval."
+        assert listed(superuser, several.url) == {first.pk, second.pk}
+
+    def test_a_connection_that_a_person_has_paused(self, superuser, acme):
+        paused = a_connection(acme, name="SAP", paused_at=timezone.now(), pause_reason="stocktaking")
+        an_export(paused, ago=LATE)
+
+        (matter,) = overview(superuser).matters
+
+        assert sentences(superuser) == ["Acme GmbH: a person has paused SAP; 1 order waits."]
+        assert (matter.detail, matter.url) == ("stocktaking", at("erpconnection", "change", paused.pk))
+
+    @pytest.mark.parametrize(
+        ("state", "said"),
+        [
+            ({"enabled": False, "disabled_because": "GONE"}, "is disabled because its receiver is gone"),
+            ({"enabled": False, "disabled_because": "FAILING"}, "is disabled because nothing arrived there for days"),
+            ({"failures_in_a_row": 5}, "takes no messages"),
+            ({"failures_in_a_row": 4}, None),
+            ({"enabled": False}, None),
+        ],
+    )
+    def test_a_webhook_that_is_not_told(self, superuser, acme, actor, state, said):
+        webhook, _ = webhooks.create(acme, actor, name="Shop", url="https://shop.test")
+        Webhook.objects.update(**state)
+
+        assert sentences(superuser) == ([f"Acme GmbH: the webhook Shop {said}."] if said else [])
+        assert [matter.url for matter in overview(superuser).matters] == (
+            [at("webhook", "change", webhook.pk)] if said else []
+        )
 
     def test_overdue_orders(self, superuser, acme, link):
         overdue = an_export(link, ago=LATE)
@@ -413,7 +455,7 @@ def test_the_number_of_queries_is_constant(person, sign_in, acme, role):
     for number in range(30):
         one_of_everything(Organization.objects.create(slug=f"o-{number}", name=f"O {number}"))
 
-    assert queries() == empty <= 15
+    assert queries() == empty <= 17
 
 
 def test_the_page_keeps_to_a_strict_content_security_policy(superuser, acme):
