@@ -96,8 +96,9 @@ class Poll:
         return self._applied
 
     def _take(self, entry: Entry) -> None:
-        content = self._folder.read(entry.name, limit=_READ_LIMIT)
-        if len(content) != min(entry.size, _READ_LIMIT) or not self._is_unchanged(entry):
+        size = min(entry.size, _READ_LIMIT)
+        content = self._folder.read(entry.name, limit=size)
+        if len(content) != size or not self._is_unchanged(entry):
             return
         try:
             answer = orderflow_json_v1.parse_acknowledgement(entry.name, content)

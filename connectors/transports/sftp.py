@@ -176,9 +176,10 @@ class SftpFolder(Folder):
     def move(self, name: str, subfolder: str, new_name: str) -> None:
         target = self._at(f"{subfolder}/{new_name}")
         with self._asking(name):
-            if self._client.attributes(self._at(subfolder)) is None:
+            folder, taken = self._client.attributes_of_all([self._at(subfolder), target])
+            if folder is None:
                 self._client.make_folder(self._at(subfolder))
-            if self._client.attributes(target) is not None:
+            if taken is not None:
                 raise NameTaken
             self._client.rename(self._at(name), target)
 
