@@ -74,8 +74,8 @@ def _amount_schema(*, whole: int, fraction: int, **bounds: int) -> WithJsonSchem
 
 Quantity = Annotated[
     Decimal,
+    Field(gt=0, max_digits=18, decimal_places=3),  # next to its type, else it is checked in Python
     BeforeValidator(_exact_decimal),
-    Field(gt=0, max_digits=18, decimal_places=3),
     PlainSerializer(exact),
     _amount_schema(whole=15, fraction=3, exclusiveMinimum=0),
 ]
@@ -83,8 +83,8 @@ Quantity = Annotated[
 
 Price = Annotated[
     Decimal,
-    BeforeValidator(_exact_decimal),
     Field(ge=0, max_digits=18, decimal_places=4),
+    BeforeValidator(_exact_decimal),
     PlainSerializer(exact),
     _amount_schema(whole=14, fraction=4, minimum=0),
 ]

@@ -15,6 +15,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.conf import settings
+from django.db import connection as database
 from django.utils import timezone
 
 from connectors.exceptions import (
@@ -30,6 +31,7 @@ from connectors.order import Order
 from connectors.port import Delivery, ExportContext
 from connectors.services import attempts, claims, exports, gates, health, installation, jobs
 from connectors.services.attempts import PASSING, USABLE_LEASE, Attempt, any_fault_is, understood
+from connectors.services.books import Books, BooksBeside
 from connectors.services.lines import Line, lines
 from connectors.services.pooling import DATABASE_AWAY, give_back
 from connectors.services.verdicts import Verdict, delivered, failed, not_there
@@ -85,12 +87,17 @@ class Turn:
         self._attempts = 0
         self._stopped = threading.Event()
         self._line: Line | None = None
+        self._books: Books = Books()
         self._ours: dict[UUID, Attempt] = {}
         """What is claimed and not settled yet."""
-        self._under_way: set[UUID] = set()
-        """Those of them that the connector was given."""
+        self._begun: set[UUID] = set()
+        """Those of them that the connector was given; of all others nothing was sent."""
+        self._received: set[UUID] = set()
+        """Those of them whose end is known."""
         self._in_trouble = False
         """Something failed that holds back all behind it."""
+        self._lost: Exception | None = None
+        """Why a settlement could not be recorded."""
         self._is_known_to_work = False
 
     def run(self) -> int:
@@ -116,7 +123,7 @@ class Turn:
             line.cut()
 
     def _is_over(self) -> bool:
-        if self._stopped.is_set():
+        if self._stopped.is_set() or self._lost is not None:
             return True
         if self._attempts + len(self._ours) < DRAIN_EXPORTS and time.monotonic() < self._until:
             return False
@@ -161,10 +168,10 @@ class Turn:
         return made
 
     def _put_back(self) -> None:
-        """Put back in line what was claimed and not begun; what is still under way is left to its lease."""
-        left = [pk for pk in self._ours if pk not in self._under_way]
-        self._ours.clear()
-        self._under_way.clear()
+        """Put back in line what was claimed and not begun; what was not settled is left to its lease."""
+        left = [pk for pk in self._ours if pk not in self._begun]
+        for known in (self._ours, self._begun, self._received):
+            known.clear()
         if left:
             self._surely(lambda _: claims.give_back(left, turn=self._id))
 
@@ -201,88 +208,131 @@ class Turn:
         except ConnectorError as error:
             self._fail(line, claimed[0], error)
             return
-        deliveries = line.send(self._stream(line, claimed, only_these=only_these))
+        # Inside a caller's transaction another thread would not see its rows.
+        beside = line.room > 1 and not database.in_atomic_block
+        with BooksBeside() if beside else Books() as self._books:
+            if beside:
+                give_back()  # few database connections are needed: the books have their own
+            for delivery in self._deliveries(line, self._stream(line, claimed, only_these=only_these)):
+                self._receive(line, delivery)
+        self._books = Books()
+        if self._lost is not None:
+            raise self._lost
+
+    def _deliveries(self, line: Line, stream: Iterator[tuple[Order, ExportContext]]) -> Iterator[Delivery]:
+        """Yield the end of each export, also where the connector breaks down without a word."""
+        sent = line.send(stream)
         while True:
             try:
                 with any_fault_is(OutcomeUnknown):
-                    delivery = next(deliveries, None)
+                    delivery = next(sent, None)
             except ConnectorError as error:
-                # The connector broke down without a word about those that were under way.
-                for attempt in [self._ours[pk] for pk in self._ours if pk in self._under_way]:
-                    self._fail(line, attempt, error)
+                for pk in list(self._ours):
+                    if pk in self._begun and pk not in self._received:
+                        yield Delivery(context=self._ours[pk].context, error=error)
                 return
             if delivery is None:
                 return
-            self._receive(line, delivery)
+            yield delivery
 
     def _stream(self, line: Line, claimed: list[Attempt], *, only_these: bool) -> Iterator[tuple[Order, ExportContext]]:
         """Yield what is to be sent, claiming more as the connector has room for it."""
+
+        def load() -> list[Attempt]:
+            return [] if only_these else self._load(line)
+
         try:
+            attempts.prepare(line, claimed)
             while claimed:
-                attempts.prepare(line, claimed)
+                coming = self._books.ask(load) if self._books.looks_ahead else None
                 for attempt in claimed:
                     if attempt.error is not None:
                         self._fail(line, attempt, attempt.error)
                     elif attempt.order is None or not attempt.is_ours:
                         self._forget(attempt)
                     else:
-                        self._under_way.add(attempt.export.pk)
+                        self._begun.add(attempt.export.pk)
                         attempt.started_at = timezone.now()
                         yield attempt.order, attempt.context
                     if self._in_trouble:
                         return
-                claimed = [] if only_these or self._is_over() else self._claim(line, may_look_up=False)
+                claimed = (coming or self._books.ask(load)).result()
         except DATABASE_AWAY:  # what is under way comes to its end; the next turn asks again
             log.warning("delivery.database_away", connection_id=str(self._connection_id))
+
+    def _load(self, line: Line) -> list[Attempt]:
+        """Claim and prepare what comes next."""
+        if self._in_trouble or self._is_over():
+            return []
+        claimed = self._claim(line, may_look_up=False)
+        attempts.prepare(line, claimed)
+        return claimed
 
     def _receive(self, line: Line, delivery: Delivery) -> None:
         attempt = self._ours[delivery.context.export_id]
         if delivery.result is not None:
+            self._received.add(attempt.export.pk)
             self._succeed(line, attempt, delivered(delivery.result, found=False))
         elif delivery.error is not None:
+            self._received.add(attempt.export.pk)
             self._fail(line, attempt, understood(delivery.error, otherwise=OutcomeUnknown))
         else:  # nothing of it was sent, and nothing is wrong with it
-            self._under_way.discard(attempt.export.pk)
+            self._begun.discard(attempt.export.pk)
 
     # Settling
 
     def _succeed(self, line: Line, attempt: Attempt, verdict: Verdict) -> None:
-        self._settle(attempt, verdict)
-        if not self._is_known_to_work:
-            self._is_known_to_work = True
-            health.note_success(line.connection)
+        def note() -> None:
+            if not self._is_known_to_work:
+                self._is_known_to_work = True
+                health.note_success(line.connection)
+
+        self._settle(attempt, verdict, note)
 
     def _fail(self, line: Line, attempt: Attempt, error: ConnectorError, *, in_doubt: bool = False) -> None:
-        if isinstance(error, PASSING):
-            if not self._in_trouble:
-                # Before the export is free again: nobody shall try the next one at a connection that is paused now.
-                # What follows upon the first trouble says nothing new about the connection.
+        # What follows upon the first trouble says nothing new about the connection.
+        is_news = isinstance(error, PASSING) and not self._in_trouble
+        self._in_trouble = self._in_trouble or is_news
+
+        def note() -> None:
+            if is_news:
                 is_first = attempt.export.attempts == 1 or error.code in health.OF_THE_FOLDER
                 health.note_failure(line.connection, error, is_first=is_first)
-            self._in_trouble = True
+
         verdict = failed(
             error,
             attempt=attempt.export.attempts,
             in_doubt=in_doubt,
             can_look_up=line.connector.supports_find_export,
         )
-        self._settle(attempt, verdict)
+        self._settle(attempt, verdict, note)
 
-    def _settle(self, attempt: Attempt, verdict: Verdict) -> None:
+    def _settle(self, attempt: Attempt, verdict: Verdict, note: Callable[[], None]) -> None:
+        """Record what an attempt came to, and before that what it says of the connection.
+
+        Once an export is free again nobody shall try it at a connection that is paused now.
+        """
         steps = attempt.context.steps.steps
-        held = self._surely(
-            lambda again: claims.settle(
-                attempt.export, verdict, started_at=attempt.started_at, steps=steps, again=again
-            )
-        )
-        self._attempts += 1
-        self._forget(attempt, event=_event(verdict) if held else "export.lease_lost", verdict=verdict)
+
+        def record(again: bool) -> bool:
+            note()
+            return claims.settle(attempt.export, verdict, started_at=attempt.started_at, steps=steps, again=again)
+
+        def settle() -> None:
+            try:
+                held = self._surely(record)
+            except Exception as error:  # the export stays what it is until its lease has run out
+                self._lost = error
+                return
+            self._attempts += 1
+            self._forget(attempt, event=_event(verdict) if held else "export.lease_lost", verdict=verdict)
+
+        self._books.ask(settle)
 
     def _forget(self, attempt: Attempt, *, event: str = "export.lease_lost", verdict: Verdict | None = None) -> None:
         """Let go of an export that is no longer ours, and log what became of it."""
         export = attempt.export
         del self._ours[export.pk]
-        self._under_way.discard(export.pk)
         details: dict[str, Any] = {"request_id": export.request_id} if export.request_id else {}
         if verdict is not None:
             details |= {"outcome": str(verdict.outcome), "code": verdict.error["code"] if verdict.error else None}

@@ -151,6 +151,9 @@ class Lines:
             old = [line for line in self._idle.values() if line.used_at <= until]
             for line in old:
                 del self._idle[line.connection.pk]
+            if self._reaper is not None and not self._idle:
+                self._reaper.cancel()
+                self._reaper = None
         for line in old:
             line.hang_up()
 

@@ -1,0 +1,53 @@
+"""Where a turn keeps its books: at once, or in a thread beside the one that talks to the far end."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from connectors.services.pooling import give_back
+
+T = TypeVar("T")
+
+
+class Books:
+    """Keeps them at once, in the thread that asks."""
+
+    looks_ahead = False
+    """Whether a task runs while the asker goes on."""
+
+    def ask(self, task: Callable[[], T]) -> Future[T]:
+        """Have something done; the future tells what came of it."""
+        done: Future[T] = Future()
+        try:
+            done.set_result(task())
+        except Exception as error:
+            done.set_exception(error)
+        return done
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait until all is done."""
+
+
+class BooksBeside(Books):
+    """Keeps them in a thread of its own, one task after the other: neither waits for the other's far end."""
+
+    looks_ahead = True
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="books")
+
+    def ask(self, task: Callable[[], T]) -> Future[T]:
+        return self._thread.submit(contextvars.copy_context().run, task)
+
+    def __exit__(self, *raised: Any) -> None:
+        self._thread.submit(give_back)
+        self._thread.shutdown()
