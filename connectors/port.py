@@ -249,6 +249,9 @@ class ExportContext(Context):
     """Why nobody knows whether an earlier attempt arrived: OUTCOME_UNKNOWN when the far end's last answer is missing,
     FILE_VANISHED when the document was gone before the far end was asked to accept it, WORKER_LOST when nobody can tell
     how far the attempt came. None: nothing has arrived."""
+    landmark: str | None = None
+    """The name of a document that arrived lately through this connection: whether it is still to be found says whether
+    the far end keeps what it takes. None: none has arrived."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,6 +110,8 @@ class DropzoneSession(ExportSession):
                 receipt = self._drop.taken(document)
             elif receipt is None and context.doubt is Code.FILE_VANISHED:
                 raise OutcomeUnknown(Code.FILE_VANISHED)
+            elif receipt is None and context.doubt is Code.WORKER_LOST:
+                self._drop.not_begun(document, landmark=context.landmark)
             note.detail = receipt.location if receipt else "Not found."
         return ExportResult(receipt=receipt) if receipt else None
 

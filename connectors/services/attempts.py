@@ -10,6 +10,7 @@ from typing import Final
 
 import structlog
 from django.conf import settings
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from connectors.codes import Code
@@ -109,7 +110,7 @@ def look_up(line: Line, attempt: Attempt) -> ExportResult | None:
         raise attempt.error
     if attempt.order is None or not attempt.is_ours or not line.connector.supports_find_export:
         raise OutcomeUnknown
-    context = replace(attempt.context, doubt=_doubt(attempt.export))
+    context = replace(attempt.context, doubt=_doubt(attempt.export), landmark=_landmark(attempt.export))
     with any_fault_is(TemporaryError):
         line.connect(context)
         return line.find(attempt.order, context)
@@ -182,3 +183,11 @@ def _doubt(export: ERPExport) -> Code:
     if str(Code.FILE_VANISHED) in codes:  # that nothing is found says nothing then
         return Code.FILE_VANISHED
     return Code.OUTCOME_UNKNOWN if codes == {str(Code.OUTCOME_UNKNOWN)} else Code.WORKER_LOST
+
+
+def _landmark(export: ERPExport) -> str | None:
+    """Return the name of a document that arrived lately through the same connection."""
+    arrived = ERPExport.objects.filter(
+        org=export.org_id, connection=export.connection_id, sent_at__isnull=False, document_purged_at=None
+    ).exclude(filename="")
+    return arrived.order_by(Coalesce("finished_at", "sent_at").desc()).values_list("filename", flat=True).first()

@@ -213,11 +213,11 @@ class FileDrop:
         Raises:
             OutcomeUnknown: FOUND_TWICE; or the far end has a file of this name with another content.
         """
-        places = self._places(document)
+        places = self._places(document.filename)
         if len(places) > 1:
-            places = self._places(document)  # it was being moved just then
+            places = self._places(document.filename)  # it was being moved just then
         if not places:
-            places = self._other_names(document, is_answer)
+            places = self._other_names(document.filename, is_answer)
         if len(places) > 1:
             raise OutcomeUnknown(Code.FOUND_TWICE, path=places[0].location, other=places[1].location)
         for place in places:
@@ -248,6 +248,22 @@ class FileDrop:
         if temporary.folder.entry(temporary.name) is not None:
             return None
         return self.receipt(document, already_delivered=True, taken=True)
+
+    def not_begun(self, document: Document, *, landmark: str | None) -> None:
+        """Judge by what is left when it is found nowhere, and nobody knows how far the attempt came.
+
+        Args:
+            document: what may have been sent.
+            landmark: the name of a document that arrived before it; None when there is none.
+
+        Raises:
+            OutcomeUnknown: the far end leaves no trace of what it takes, so it may have taken this one.
+        """
+        temporary = self._temporary(document.filename)
+        if landmark is None or (temporary and temporary.folder.entry(temporary.name)):
+            return
+        if not self._places(landmark) and not self._other_names(landmark, lambda _: False):
+            raise OutcomeUnknown
 
     def discard(self, filename: str) -> bool:
         """Remove a file and what an attempt may have left of it; return False when it was not there."""
@@ -304,20 +320,20 @@ class FileDrop:
             return False
         return document.content.startswith(self.folder.read(entry.name, limit=document.size))
 
-    def _places(self, document: Document) -> list[Place]:
-        """Return where a file of the document's name lies."""
+    def _places(self, filename: str) -> list[Place]:
+        """Return where a file of this name lies."""
         # In the order in which it moves, so that it is not missed while it is being moved.
-        here, *below = self.folder.exists_in(("", *TAKEN_INTO), document.filename)
-        places = [Place(folder=self.folder, name=document.filename)] if here else []
+        here, *below = self.folder.exists_in(("", *TAKEN_INTO), filename)
+        places = [Place(folder=self.folder, name=filename)] if here else []
         for name, exists in zip(TAKEN_INTO, below, strict=True):
             if exists and (folder := self.folder.subfolder(name)):
-                places.append(Place(folder=folder, name=document.filename))
+                places.append(Place(folder=folder, name=filename))
         return places
 
-    def _other_names(self, document: Document, is_answer: Callable[[str], bool]) -> list[Place]:
-        """Return where files lie whose names hold the document's: some far ends add the time, or something else."""
-        stem = PurePosixPath(document.filename).stem
-        temporary = self._temporary(document.filename)
+    def _other_names(self, filename: str, is_answer: Callable[[str], bool]) -> list[Place]:
+        """Return where files lie whose names hold this one: some far ends add the time, or something else."""
+        stem = PurePosixPath(filename).stem
+        temporary = self._temporary(filename)
 
         def is_ours(name: str) -> bool:
             return stem in name and not is_answer(name) and not (temporary and name == temporary.name)
@@ -332,7 +348,7 @@ class FileDrop:
                     raise
                 continue
             places += [Place(folder=folder, name=entry.name) for entry in entries]
-        if any(place.folder is self.folder and place.name.startswith(document.filename) for place in places):
+        if any(place.folder is self.folder and place.name.startswith(filename) for place in places):
             raise OutcomeUnknown  # renamed by the far end, or left under a temporary name of another configuration
         return places
 

@@ -40,9 +40,9 @@ class FarEnd:
         target.parent.mkdir(exist_ok=True)
         target.write_bytes(self.document.content if content is None else content)
 
-    def find(self, doubt: Code | None, **changes: Any) -> ExportResult | None:
+    def find(self, doubt: Code | None, *, landmark: str | None = None, **changes: Any) -> ExportResult | None:
         config = DropzoneConfig.parse(self._config | changes)
-        return CONNECTOR.find_export(ORDER, config, replace(self._context, doubt=doubt))
+        return CONNECTOR.find_export(ORDER, config, replace(self._context, doubt=doubt, landmark=landmark))
 
     def unknown(self, doubt: Code | None = KILLED, **changes: Any) -> Code:
         with pytest.raises(OutcomeUnknown) as caught:
@@ -125,6 +125,17 @@ class TestNotFound:
     @pytest.mark.parametrize("doubt", [KILLED, None])
     def test_was_not_delivered(self, far_end: FarEnd, doubt: Code | None) -> None:
         assert far_end.find(doubt) is None
+
+    @pytest.mark.parametrize("path", ["inbox/{}", "inbox/processed/{}", "inbox/archive/20261125T101500_{}"])
+    def test_was_not_delivered_where_an_earlier_one_is_still_to_be_found(self, far_end: FarEnd, path: str) -> None:
+        far_end.put(path.format("earlier.json"))
+
+        assert far_end.find(KILLED, landmark="earlier.json") is None
+
+    def test_where_earlier_ones_are_gone_nobody_can_tell(self, far_end: FarEnd) -> None:
+        assert far_end.unknown(landmark="earlier.json") is Code.OUTCOME_UNKNOWN
+        far_end.put(f"inbox/{far_end.name}.tmp")
+        assert far_end.find(KILLED, landmark="earlier.json") is None
 
     def test_with_its_temporary_file_it_was_not_accepted(self, far_end: FarEnd) -> None:
         far_end.put(f"inbox/{far_end.name}.tmp")

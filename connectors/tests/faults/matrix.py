@@ -68,6 +68,7 @@ class Matrix:
             for folder in ("taken", "inbox/processed"):
                 faults = self._faults(name, "rename")
                 faults.take_on, faults.taken_into = "rename", folder
+                faults.skip += 1  # that it takes files away is seen by the first of them
                 yield self._misbehaving(f"{name} rename, into {folder}", faults, consumes=folder == "taken")
 
     def _openssh(self) -> Iterator[Cell]:

@@ -40,8 +40,8 @@ class Shop:
     def exports(self):
         return ERPExport.objects.filter(org=self.org)
 
-    def is_done(self):
-        return not self.exports.exclude(status="SENT").exists()
+    def is_done(self, *also):
+        return not self.exports.exclude(status__in=("SENT", *also)).exists()
 
     def faults(self):
         return violations(self.org.pk, self.partner.arrived, overtaking=WINDOW - 1)
@@ -78,19 +78,26 @@ def let_time_pass():
 
 
 def test_killed_before_the_first_file_and_after_a_rename(shop, fleet):
-    """Two shops, whose far ends fall silent at these moments: the worker is killed while it waits for both."""
+    """Three shops, whose far ends fall silent at these moments: the worker is killed while it waits for all of them."""
     before = shop("before", stall_before="open", times=1, timeout_s=60).submit()
     after = shop("after", stall_after="rename", times=1, skip=3, timeout_s=60).submit()
+    taken = shop("taken", stall_after="rename", times=1, skip=3, take_on="rename", timeout_s=60).submit()
     worker = fleet.start()
-    wait_for(lambda: before.partner.server.steps["open"] and len(after.partner.server.done("rename")) == 4)
+    wait_for(
+        lambda: (
+            before.partner.server.steps["open"]
+            and len(after.partner.server.done("rename")) == len(taken.partner.server.done("rename")) == 4
+            and taken.exports.filter(status="SENT").exists()  # from which the next worker sees that files are taken
+        )
+    )
     worker.kill()
     assert before.exports.filter(status="SENDING").exists()
-    assert before.faults() == after.faults() == []
+    assert before.faults() == after.faults() == taken.faults() == []
 
     fleet.start()
-    wait_for(lambda: let_time_pass() and before.is_done() and after.is_done())
+    wait_for(lambda: let_time_pass() and before.is_done() and after.is_done() and taken.is_done("UNCONFIRMED"))
 
-    assert before.faults() == after.faults() == []
+    assert before.faults() == after.faults() == taken.faults() == []
     assert after.exports.filter(attempt_log__outcome="FOUND").count() >= 1
 
 
