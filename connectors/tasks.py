@@ -19,7 +19,7 @@ from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
-from connectors.services import acknowledgements, checks, delivery, diagnosis, jobs, webhook_sending
+from connectors.services import acknowledgements, checks, delivery, diagnosis, digest, jobs, webhook_sending
 from connectors.services.acknowledgements import pollers
 from connectors.services.pooling import give_back
 from connectors.services.testers import testers
@@ -121,6 +121,13 @@ def poll_acknowledgements(timestamp: int) -> None:  # noqa: ARG001  # procrastin
 def send_webhooks(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Tell the webhooks what happened, in threads of their own."""
     senders.call_one()
+
+
+@app.periodic(cron="*/10 * * * *")
+@app.task(queueing_lock="send_digests")
+def send_digests(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
+    """Tell people once a day what needs them."""
+    digest.send_due()
 
 
 @app.periodic(cron="7 * * * *")

@@ -17,6 +17,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 _SECRET_KEY_SIZE: Final = 50
 _SECRET_KEY_VARIETY: Final = 5
+_MAIL_PORTS: Final = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465, "consolemail": 0, "dummymail": 0}
 _S3_OPTIONS: Final = frozenset({"endpoint_url", "region_name", "addressing_style"})
 
 
@@ -103,6 +104,45 @@ def database(text: str) -> dict[str, Any]:
     config["HOST"] = options.pop("host", config["HOST"])
     config["PASSWORD"] = SecretText(config["PASSWORD"])
     return config
+
+
+def mail(text: str) -> dict[str, Any]:
+    """Return Django's settings for sending mail.
+
+    Args:
+        text: `smtp+tls://user:password@host:587` (STARTTLS), `smtp+ssl://…`, `smtp://…` without encryption,
+            `consolemail://` to write mails to stdout, or `dummymail://` for none.
+    """
+    scheme = text.partition("://")[0]
+    config: dict[str, Any] = {}
+    if scheme in _MAIL_PORTS:
+        try:
+            config = environ.Env.email_url_config(text)
+        except ValueError:
+            config = {}
+    if not config or (scheme.startswith("smtp") and not config["EMAIL_HOST"]):
+        raise Refused("is no URL of the form smtp+tls://user:password@host:port")
+    return {
+        "EMAIL_BACKEND": config["EMAIL_BACKEND"],
+        "EMAIL_HOST": config["EMAIL_HOST"] or "",
+        "EMAIL_PORT": config["EMAIL_PORT"] or _MAIL_PORTS[scheme],
+        "EMAIL_HOST_USER": config["EMAIL_HOST_USER"] or "",
+        "EMAIL_HOST_PASSWORD": SecretText(config["EMAIL_HOST_PASSWORD"] or ""),
+        "EMAIL_USE_TLS": scheme == "smtp+tls",
+        "EMAIL_USE_SSL": scheme == "smtp+ssl",
+    }
+
+
+def public_url(text: str) -> str:
+    """Return the address by which people reach the admin, without the slash at its end."""
+    try:
+        url = urlsplit(text)
+        is_usable = url.scheme in ("https", "http") and bool(url.hostname) and not (url.query or url.fragment)
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise Refused("is no URL of the form https://host")
+    return text.rstrip("/")
 
 
 def document_storage(text: str) -> dict[str, Any]:

@@ -140,6 +140,24 @@ PROCRASTINATE_WORKER_DEFAULTS = {
     "delete_jobs": "successful",  # what became of an export stands in erp_export, not in the queue
 }
 
+_mail = _env.parsed(
+    "EMAIL_URL",
+    parsers.mail,
+    default=parsers.mail("dummymail://"),  # nothing is sent unasked
+    remedy="For example smtp+tls://user:password@mail.example.com:587.",
+)
+EMAIL_BACKEND = _mail["EMAIL_BACKEND"]
+EMAIL_HOST = _mail["EMAIL_HOST"]
+EMAIL_PORT = _mail["EMAIL_PORT"]
+EMAIL_HOST_USER = _mail["EMAIL_HOST_USER"]
+EMAIL_HOST_PASSWORD = _mail["EMAIL_HOST_PASSWORD"]
+EMAIL_USE_TLS = _mail["EMAIL_USE_TLS"]
+EMAIL_USE_SSL = _mail["EMAIL_USE_SSL"]
+EMAIL_TIMEOUT = 15
+DEFAULT_FROM_EMAIL = SERVER_EMAIL = _env.text("EMAIL_FROM", default="erp-connector@localhost")
+DIGEST_HOUR = _env.integer("DIGEST_HOUR", default=6, low=0, high=23)  # UTC
+PUBLIC_URL = _env.parsed("PUBLIC_URL", parsers.public_url, default="", remedy="For example https://erp.example.com.")
+
 # -- The way in ------------------------------------------------------------------------------------------------------
 
 AUTHENTICATION_BACKENDS = [

@@ -311,7 +311,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     may_change = ADMINISTER
     list_display = ("name", "slug", "created_at")
     search_fields = ("name", "slug")
-    fields = ("name", "slug", "egress_networks", "created_at")
+    fields = ("name", "slug", "egress_networks", "digest_email", "created_at")
     inlines = (MembershipInline,)
 
     def org_id_of(self, obj: Any) -> UUID:

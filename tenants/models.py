@@ -84,6 +84,7 @@ class Organization(models.Model):
         verbose_name="address for the daily digest",
         help_text="Is told once a day what needs a person. Empty: nobody.",
     )
+    digest_sent_on = models.DateField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -17,6 +17,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='organization',
+            name='digest_sent_on',
+            field=models.DateField(editable=False, null=True),
+        ),
+        migrations.AddField(
+            model_name='organization',
             name='document_retention_days',
             field=models.PositiveIntegerField(blank=True, help_text='After an export is finished. Empty: for ever.', null=True, verbose_name='days that documents are kept'),
         ),
