@@ -77,7 +77,7 @@ class EncryptedConfigField(models.BinaryField):
         return name, path, args, kwargs | ({"purpose": self.purpose} if self.purpose != envelope.PURPOSE else {})
 
     @classmethod
-    def of(cls, row: models.Model, name: str = "config_encrypted") -> EncryptedConfigField:
+    def of(cls, row: models.Model | type[models.Model], name: str = "config_encrypted") -> EncryptedConfigField:
         """Return the encrypted field of a row's model."""
         return cast(EncryptedConfigField, row._meta.get_field(name))
 

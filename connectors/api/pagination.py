@@ -24,7 +24,7 @@ def paginate(request: Request, rows: QuerySet[Any], show: Callable[[Any], Any]) 
 
     Args:
         request: with `limit` and `cursor` in its query.
-        rows: in the default order of their model, whose last field is unique.
+        rows: models or named rows, in the default order of their model, whose last field is unique.
         show: how a row is shown.
 
     Raises:
@@ -43,8 +43,8 @@ def paginate(request: Request, rows: QuerySet[Any], show: Callable[[Any], Any]) 
     return Response(
         {
             "results": [show(row) for row in page],
-            "next": _link(request, page[-1], backwards=False) if page and has_next else None,
-            "previous": _link(request, page[0], backwards=True) if page and has_previous else None,
+            "next": _link(request, rows.model, page[-1], backwards=False) if page and has_next else None,
+            "previous": _link(request, rows.model, page[0], backwards=True) if page and has_previous else None,
         }
     )
 
@@ -80,17 +80,18 @@ def _beyond(model: type[Model], position: list[Any], *, backwards: bool) -> Q:
     return Q(**{f"{first}__{operator}e": at}) & (Q(**{f"{first}__{operator}": at}) | Q(**{f"{last}__{operator}": tie}))
 
 
-def _link(request: Request, row: Model, *, backwards: bool) -> str:
-    names, _ = _ordering(type(row))
+def _link(request: Request, model: type[Model], row: Any, *, backwards: bool) -> str:
+    names, _ = _ordering(model)
     position = [_plain(getattr(row, name)) for name in names]
     query = request.query_params.copy()
-    query["cursor"] = _signer(type(row)).sign_object((backwards, position))
+    query["cursor"] = _signer(model).sign_object((backwards, position))
     return f"{request.build_absolute_uri(request.path)}?{query.urlencode()}"
 
 
 def _ordering(model: type[Model]) -> tuple[list[str], bool]:
     ordering = [str(name) for name in model._meta.ordering or ()]
-    return [name.removeprefix("-") for name in ordering], ordering[0].startswith("-")
+    names = [name.removeprefix("-") for name in ordering]
+    return ["pk" if name == "id" else name for name in names], ordering[0].startswith("-")
 
 
 def _plain(value: Any) -> Any:

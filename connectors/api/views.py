@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
-from django.db.models import Model, QuerySet
+from django.db.models import QuerySet
 from django.http import Http404
 from django_filters import FilterSet, MultipleChoiceFilter
 from rest_framework.exceptions import MethodNotAllowed
@@ -24,7 +24,7 @@ from tenants.authentication import Principal
 from tenants.models import Organization, Role
 from tenants.permissions import HasRole
 
-RowT = TypeVar("RowT", bound=Model)
+RowT = TypeVar("RowT")
 
 
 class ApiView(APIView):
@@ -95,13 +95,13 @@ class ListView(ApiView):
             name: isinstance(each, MultipleChoiceFilter) for name, each in filters.items()
         }
 
-    def page(self, rows: QuerySet[RowT], show: Callable[[RowT], Any]) -> Response:
+    def page(self, rows: QuerySet[Any, RowT], show: Callable[[RowT], Any]) -> Response:
         """Return one page of those rows that pass the filters.
 
         Raises:
             InvalidInput: a filter, the limit or the cursor is not valid.
         """
-        if self.filterset_class:
+        if self.filterset_class and self.request.query_params.keys() & self.filterset_class.base_filters.keys():
             filterset = self.filterset_class(data=self.request.query_params, queryset=rows, request=self.request)
             if not filterset.is_valid():
                 raise InvalidInput(
@@ -123,7 +123,7 @@ class AnyAccept(DefaultContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
-def found(rows: QuerySet[RowT], row_id: UUID) -> RowT:
+def found(rows: QuerySet[Any, RowT], row_id: UUID) -> RowT:
     """Return the row of this id among `rows`, which are those of one organisation.
 
     Raises:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from django.utils import timezone
 
 from connectors.config import ConnectorConfig, edit
 from connectors.exceptions import EncryptionError, UnknownConnector
+from connectors.fields import EncryptedConfigField, Row
 from connectors.models import ConnectionRevision, ERPConnection, Health
 from connectors.port import ERPConnectorPort
 from connectors.registry import registry
+
+
+class Configured(Row, Protocol):
+    """A connection, or as many columns of it as tell how it is configured."""
+
+    connector_type: str
+    health: str
+    secrets_updated_at: dict[str, str]
 
 
 def load(connection: ERPConnection) -> tuple[ERPConnectorPort[Any], ConnectorConfig]:
@@ -57,13 +66,13 @@ def seal(
         ]
 
 
-def describe(connection: ERPConnection) -> dict[str, Any]:
+def describe(connection: Configured) -> dict[str, Any]:
     """Return what may be shown of a connection: health, config without secrets, and which secrets are set.
 
     An unreadable row has an empty config; this function never raises for it.
     """
     try:
-        plain = connection.read_config()
+        plain = EncryptedConfigField.of(ERPConnection).open(connection)
     except EncryptionError:
         return {"health": Health.UNREADABLE, "config": {}, "secrets": {}}
     health = Health.UNTESTED if connection.health == Health.UNREADABLE else Health(connection.health)
