@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 HERE := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))
 
 ifneq ($(HERE),$(CURDIR))
-help demo run stop env test lint bench screenshots:
+help demo run stop env test faults lint bench screenshots:
 	@$(MAKE) --no-print-directory -C '$(HERE)' $@
 else
 
@@ -34,6 +34,11 @@ env: .venv/ready ## write a .env with fresh keys, unless there is one
 test: .venv/ready-dev ## run all tests; installs OpenSSH and chromium if it may
 	@.ci/test-tools
 	$(PYTHON) -m pytest -n 2
+
+.PHONY: faults
+faults: .venv/ready-dev ## break everything at random: SEED=… ROUNDS=… for other or more rounds
+	@.ci/test-tools
+	$(PYTHON) -m connectors.tests.faults $(if $(SEED),--seed $(SEED)) --rounds $(or $(ROUNDS),5)
 
 .PHONY: lint
 lint: .venv/ready-dev ## format, types, layers, migrations, security

@@ -54,6 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--orders", type=int, default=8, help="of each cell (default: %(default)s)")
     parser.add_argument("--workers", type=int, default=3, help="processes that send (default: %(default)s)")
     parser.add_argument("--strikes", default=",".join(STRIKES), help="what happens to us (default: %(default)s)")
+    parser.add_argument("--part", type=int, choices=(0, 1, 2), help="a third of the cells, with each fault and step")
     parser.add_argument("--cells", default="", help="only those whose name contains this")
     return parser.parse_args()
 
@@ -84,7 +85,9 @@ def _round(seed: int, options: argparse.Namespace, folder: Path, cluster: Cluste
     from connectors.tests.faults.storm import Storm
 
     chance = random.Random(seed)
-    cells = [cell for cell in Matrix(chance, openssh, options.orders).cells() if options.cells in cell.name]
+    cells = [
+        cell for cell in Matrix(chance, openssh, options.orders, options.part).cells() if options.cells in cell.name
+    ]
     strikes = [strike for strike in options.strikes.split(",") if strike]
     chance.shuffle(strikes)
     storm = Storm(
