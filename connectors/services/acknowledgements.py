@@ -15,7 +15,8 @@ import structlog
 from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import Count, Exists, F, OuterRef, Q
+from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from connectors.codes import Code, describe
@@ -35,7 +36,7 @@ from connectors.models import (
     ExportStatus,
 )
 from connectors.models.connection import ConnectionQuerySet
-from connectors.models.export import RETRYABLE
+from connectors.models.export import RETRYABLE, ExportQuerySet
 from connectors.port import Context
 from connectors.registry import registry
 from connectors.results import Acknowledgement, AckStatus, MalformedAcknowledgement, Settlement
@@ -87,9 +88,9 @@ def answering() -> ConnectionQuerySet:
     types = [name for name, connector in registry.connectors.items() if connector.supports_acknowledgements]
     in_doubt = Q(status=ExportStatus.UNCONFIRMED, finished_at__gt=timezone.now() - _IN_DOUBT_FOR)
     unanswered = ERPExport.objects.filter(Q(status=ExportStatus.SENT) | in_doubt, connection=OuterRef("pk"))
-    rows: ConnectionQuerySet = ERPConnection.objects.filter(
-        Q(status=ConnectionStatus.ACTIVE) | Exists(unanswered), connector_type__in=types
-    )
+    rows: ConnectionQuerySet = ERPConnection.objects.alias(
+        first_unanswered=_first(unanswered.order_by("sent_at"), "pk")
+    ).filter(Q(status=ConnectionStatus.ACTIVE) | Q(first_unanswered__isnull=False), connector_type__in=types)
     return rows
 
 
@@ -200,6 +201,11 @@ def _ask(connection: ERPConnection, ledger: _Ledger) -> Code | None:
     if context.steps.steps:  # not every poll has to ask the far end
         health.note_contact(connection)
     return None
+
+
+def _first(exports: ExportQuerySet, column: str) -> Subquery:
+    """Return a column of the first of them; unlike EXISTS it always goes by the index of what is unanswered."""
+    return Subquery(exports.values(column)[:1])
 
 
 # Recording
@@ -397,9 +403,10 @@ def resolve(acknowledgement: AcknowledgementRecord, actor: Actor) -> Acknowledge
 
 def overdue_counts() -> dict[UUID, int]:
     """Return how many answers are overdue, for each connection that expects answers in a certain time."""
-    expecting = ERPConnection.objects.filter(ack_expected_within__isnull=False).values_list("pk", flat=True)
-    overdue = ERPExport.objects.overdue().order_by().values("connection_id").annotate(count=Count("id"))
-    return dict.fromkeys(expecting, 0) | dict(overdue.values_list("connection_id", "count"))
+    overdue = ERPExport.objects.overdue().filter(connection=OuterRef("pk")).order_by().values("connection")
+    expecting = ERPConnection.objects.filter(ack_expected_within__isnull=False)
+    counted = expecting.annotate(overdue=Coalesce(Subquery(overdue.annotate(count=Count("pk")).values("count")), 0))
+    return dict(counted.values_list("pk", "overdue"))
 
 
 def announce_overdue() -> int:
@@ -408,13 +415,11 @@ def announce_overdue() -> int:
     Returns:
         How many warnings were given.
     """
-    of_connection = ERPExport.objects.overdue().filter(connection=OuterRef("pk"))
-    untold = of_connection.filter(Q(sent_at__gt=OuterRef("overdue_told_until")))
+    overdue = ERPExport.objects.overdue().filter(connection=OuterRef("pk"))
     expecting = ERPConnection.objects.filter(ack_expected_within__isnull=False)
-    return sum(
-        _announce(connection)
-        for connection in expecting.filter(Exists(untold) | Q(Exists(of_connection), overdue_told_until=None))
-    )
+    latest = expecting.alias(latest=_first(overdue.order_by("-sent_at"), "sent_at"))
+    untold = Q(overdue_told_until=None, latest__isnull=False) | Q(latest__gt=F("overdue_told_until"))
+    return sum(_announce(connection) for connection in latest.filter(untold))
 
 
 def _announce(connection: ERPConnection) -> int:
