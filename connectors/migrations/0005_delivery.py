@@ -44,22 +44,20 @@ BEGIN
     INSERT INTO erp_webhook_delivery
         (id, org_id, webhook_id, export_id, event, occurred_at, body, state, attempts, answers)
     SELECT gen_random_uuid(), NEW.org_id, told.id, NEW.id, event, moment,
-        json_build_object(
-            'type', event,
-            'timestamp', to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-            'data', json_build_object(
-                'id', NEW.id,
-                'order_id', NEW.order_id,
-                'status', NEW.status,
-                'held', NEW.held,
-                'connector_id', NEW.connection_id,
-                'erp_order_id', nullif(NEW.erp_order_id, ''),
-                'filename', nullif(NEW.filename, ''),
-                'retry_of', NEW.retry_of_id,
-                'error', CASE WHEN NEW.error IS NOT NULL AND jsonb_typeof(NEW.error) = 'object' THEN
-                    json_build_object('code', NEW.error -> 'code', 'message', NEW.error -> 'message') END
-            )
-        )::text,
+        (SELECT row_to_json(message)::text FROM (SELECT
+            event AS type,
+            to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS timestamp,
+            (SELECT row_to_json(export) FROM (SELECT
+                NEW.id, NEW.order_id, NEW.status, NEW.held,
+                NEW.connection_id AS connector_id,
+                nullif(NEW.erp_order_id, '') AS erp_order_id,
+                nullif(NEW.filename, '') AS filename,
+                NEW.retry_of_id AS retry_of,
+                (SELECT row_to_json(error) FROM
+                    (SELECT NEW.error -> 'code' AS code, NEW.error -> 'message' AS message) AS error
+                    WHERE jsonb_typeof(NEW.error) = 'object') AS error
+            ) AS export) AS data
+        ) AS message),
         'PENDING', 0, '[]'
     FROM unnest(happened) WITH ORDINALITY AS event (event, number)
     -- What happens to one export happens under the lock of its row, so this clock gives its messages their order.

@@ -116,6 +116,7 @@ def test_the_message_tells_how_it_was_then(link, webhook):
 
     first, second, third = (json.loads(row.body) for row in webhook.deliveries.order_by("occurred_at"))
 
+    assert webhook.deliveries.earliest("occurred_at").body.startswith('{"type":"export.accepted","timestamp":"')
     assert list(first) == ["type", "timestamp", "data"]
     moment = datetime.fromisoformat(first["timestamp"])
     assert (moment.tzinfo, moment) == (UTC, webhook.deliveries.earliest("occurred_at").occurred_at)
