@@ -215,9 +215,24 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
         objects: Iterable[object] = (),
         consequences: Iterable[str] = (),
         hidden: Iterable[tuple[str, object]] = (),
+        asks_why: bool = False,
         original: Any = None,
+        back: str = "",
     ) -> TemplateResponse:
-        """Return a page that asks before the same request is repeated with `confirmed`."""
+        """Return a page that asks before the same request is repeated with `confirmed`.
+
+        Args:
+            request: what shall be done.
+            title: of the page.
+            question: whether it shall.
+            button: what does it.
+            objects: to what.
+            consequences: what follows from it.
+            hidden: what is repeated with the request.
+            asks_why: whether to ask for a `reason`, without which nothing is done.
+            original: the row that it is about.
+            back: where to go instead; by default to that row, or to the list.
+        """
         return self.render(
             request,
             "admin/confirm.html",
@@ -227,8 +242,10 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
             objects=list(objects),
             consequences=list(consequences),
             hidden=[("confirmed", "yes"), *hidden],
+            asks_why=asks_why,
+            is_reason_missing=asks_why and "confirmed" in request.POST,
             original=original,
-            back=self.url("change", original.pk) if original else self.url("changelist"),
+            back=back or (self.url("change", original.pk) if original else self.url("changelist")),
         )
 
     def change_view(

@@ -1,4 +1,4 @@
-"""What connections and tests are, in a word, a symbol and a colour."""
+"""What connections, tests and exports are, in a word, a symbol and a colour."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from typing import Final
 
 from django.utils.safestring import SafeString
 
-from connectors.models import ConnectionStatus, ConnectionTest, ERPConnection, Health, TestState
+from connectors.models import (
+    ConnectionStatus,
+    ConnectionTest,
+    ERPConnection,
+    ERPExport,
+    ExportStatus,
+    Health,
+    Outcome,
+    TestState,
+)
 from tenants.admin import badge
 
 _HEALTH_KIND: Final = {
@@ -15,6 +24,27 @@ _HEALTH_KIND: Final = {
     Health.FAILING: "bad",
     Health.AUTH_FAILED: "bad",
     Health.UNREADABLE: "bad",
+}
+
+_EXPORT_KIND: Final = {
+    ExportStatus.PENDING: "wait",
+    ExportStatus.SENDING: "wait",
+    ExportStatus.SENT: "good",
+    ExportStatus.ACKED: "good",
+    ExportStatus.REJECTED: "bad",
+    ExportStatus.UNCONFIRMED: "warn",
+    ExportStatus.FAILED: "bad",
+    ExportStatus.CANCELLED: "off",
+}
+_ATTEMPT_KIND: Final = {
+    Outcome.SENT: "good",
+    Outcome.FOUND: "good",
+    Outcome.TEMPORARY: "warn",
+    Outcome.UNKNOWN: "warn",
+    Outcome.AUTH_FAILED: "bad",
+    Outcome.REJECTED: "bad",
+    Outcome.FAILED: "bad",
+    Outcome.WORKER_LOST: "warn",
 }
 
 
@@ -53,3 +83,18 @@ def outcome_badge(test: ConnectionTest) -> SafeString:
     if test.state == TestState.CANCELLED:
         return badge("off", "cancelled")
     return badge("good", "passed") if test.success else badge("bad", "failed")
+
+
+def export_badge(status: str) -> SafeString:
+    """Return where an export is."""
+    return badge(_EXPORT_KIND[ExportStatus(status)], ExportStatus(status).label)
+
+
+def waiting_badge(export: ERPExport) -> SafeString:
+    """Return where an export is, and whether a person has to let it go."""
+    return badge("warn", "waits for approval") if export.held else export_badge(export.status)
+
+
+def attempt_badge(outcome: str) -> SafeString:
+    """Return how an attempt ended."""
+    return badge(_ATTEMPT_KIND[Outcome(outcome)], Outcome(outcome).label)

@@ -13,10 +13,10 @@ from django.contrib.admin.helpers import AdminForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.http.response import HttpResponseBase
 
-from connectors.admin.badges import outcome_badge
+from connectors.admin.badges import export_badge, outcome_badge
 from connectors.admin.config_form import ConfigForm, SecretsForm
 from connectors.admin.connection_state import State, describe_state
-from connectors.admin.exports import status_badge as export_badge
+from connectors.admin.delivery_form import DeliveryForm
 from connectors.admin.live_tests import (
     REFUSALS,
     is_stream_wanted,
@@ -114,6 +114,7 @@ class ConnectionPage(OrganizationScopedAdmin):
         *,
         form: ConfigForm | None = None,
         stage_form: SecretsForm | None = None,
+        delivery_form: DeliveryForm | None = None,
         tried: ConnectionTest | None = None,
     ) -> HttpResponse:
         """Return the page.
@@ -123,6 +124,7 @@ class ConnectionPage(OrganizationScopedAdmin):
             connection: whose page it is.
             form: the edit that was not saved; by default what is stored.
             stage_form: the next credentials that were refused.
+            delivery_form: the edit of how orders leave that was not saved.
             tried: the test of an edit that is not saved.
         """
         state, described = describe_state(connection)
@@ -139,6 +141,7 @@ class ConnectionPage(OrganizationScopedAdmin):
             may_test=has_role(request, TEST, connection.org_id),
             staged=revisions.staged(connection),
             stage_form=stage_form,
+            delivery_form=delivery_form or DeliveryForm(connection=connection),
             **self._history(connection),
         )
 
@@ -260,7 +263,7 @@ class ConnectionPage(OrganizationScopedAdmin):
 
 
 @contextmanager
-def faults_on(form: ConfigForm | SecretsForm) -> Iterator[None]:
+def faults_on(form: ConfigForm | SecretsForm | DeliveryForm) -> Iterator[None]:
     """Show on the form why a service did not accept it."""
     try:
         yield

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from typing import Any, Final
 
 from django.db.models import QuerySet
+from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
+from connectors import maintenance
 from connectors.admin.badges import health_badge, status_badge, tested_badge
 from connectors.admin.health_picture import BARS, Picture, draw
 from connectors.codes import Code
@@ -131,6 +134,7 @@ class State:
         if self.pause_code:
             title, text = _PAUSES[self.pause_code]
             yield Notice(title=title, text=text)
+        yield from self._steered()
         yield from self._passing()
         yield from self._expiring()
 
@@ -159,13 +163,28 @@ class State:
             if before or shown.get(name)
         ]
 
+    def _steered(self) -> Iterator[Notice]:
+        connection = self.connection
+        if connection.paused_at is not None:
+            yield Notice(
+                title=f"Paused by a person since {_local(connection.paused_at)}: {connection.pause_reason}",
+                text="Orders are accepted and wait until somebody resumes.",
+                is_urgent=False,
+            )
+        windows = maintenance.parse(connection.maintenance_windows)
+        if closed_until := maintenance.closed_until(windows, timezone.now()):
+            yield Notice(
+                title=f"In maintenance until {_local(closed_until)}.",
+                text="Nothing is sent meanwhile; what waits goes by itself then.",
+                is_urgent=False,
+            )
+
     def _passing(self) -> Iterator[Notice]:
         again, troubles = self.connection.retry_at, self.connection.failures_in_a_row
         if again is not None:
             yield Notice(
                 title=f"Paused: {troubles} troubles in a row.",
-                text=f"It is looked after again at {date_format(localtime(again), 'Y-m-d H:i:s T')}. "
-                "A test that passes ends the pause at once.",
+                text=f"It is looked after again at {_local(again)}. A test that passes ends the pause at once.",
                 is_urgent=False,
             )
 
@@ -210,6 +229,10 @@ class State:
         """Return the names of the steps of the latest whole test: those of the next one, most likely."""
         latest = self._in_use.first()
         return " ".join(step["name"] for step in latest.result["steps"]) if latest else ""
+
+
+def _local(moment: datetime) -> str:
+    return date_format(localtime(moment), "Y-m-d H:i:s T")
 
 
 def failed_step(test: ConnectionTest) -> dict[str, Any] | None:

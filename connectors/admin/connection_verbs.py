@@ -12,9 +12,11 @@ from django.http.response import HttpResponseBase
 
 from connectors.admin.config_form import SecretsForm
 from connectors.admin.connection_page import ConnectionPage, config_class_of, faults_on
+from connectors.admin.dead_letters import reason_in
+from connectors.admin.delivery_form import DeliveryForm
 from connectors.admin.live_tests import RefusalsSaid, say_result
 from connectors.models import ERPConnection
-from connectors.services import configurations, connections, diagnosis, revisions
+from connectors.services import configurations, connections, diagnosis, revisions, steering
 from connectors.services.errors import ActiveConnectorExists, NothingStaged, UntestedRevision
 from tenants.admin import actor_of, has_role
 from tenants.permissions import CONFIGURE, TEST
@@ -31,6 +33,9 @@ class ConnectionVerbs(ConnectionPage):
             "test": self.test,
             "activate": self.activate,
             "disable": self.disable,
+            "pause": self.pause,
+            "resume": self.resume,
+            "delivery": self.deliver,
             "pin-host-key": self.pin_host_key,
             "accept-identity": self.accept_identity,
             "revert": self.revert,
@@ -123,6 +128,51 @@ class ConnectionVerbs(ConnectionPage):
             connections.disable(connection, actor_of(request))
             messages.success(request, f"{connection.name} is disabled.")
         return self.to("change", connection.pk)
+
+    # -- How orders leave --------------------------------------------------------------------------------------------
+
+    def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Keep orders from leaving, after asking why."""
+        connection = self.find(request, object_id, CONFIGURE)
+        if not (reason := reason_in(request)):
+            return self.confirm(
+                request,
+                title=f"Pause {connection.name}",
+                question="Keep orders from leaving through this connection until somebody resumes it?",
+                button="Pause",
+                consequences=[
+                    "New orders are accepted and wait.",
+                    "What is under way is finished, and what may have arrived is looked up.",
+                ],
+                asks_why=True,
+                original=connection,
+            )
+        with RefusalsSaid(request):
+            steering.pause(connection, actor_of(request), reason=reason)
+            messages.success(request, f"{connection.name} is paused.")
+        return self.to("change", connection.pk)
+
+    def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Let orders leave again."""
+        connection = self.find(request, object_id, CONFIGURE)
+        with RefusalsSaid(request):
+            steering.resume(connection, actor_of(request))
+            messages.success(request, f"{connection.name} is no longer paused: what waits is sent.")
+        return self.to("change", connection.pk)
+
+    def deliver(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Change how orders leave."""
+        connection = self.find(request, object_id, CONFIGURE)
+        form = DeliveryForm(request.POST, connection=connection)
+        if form.is_valid():
+            with faults_on(form):
+                steering.configure(connection, actor_of(request), form.cleaned_data)
+        if form.errors:
+            return self.show(request, connection, delivery_form=form)
+        messages.success(request, f"How orders leave through {connection.name} was saved.")
+        return HttpResponseRedirect(f"{self.url('change', connection.pk)}#delivery")
+
+    # -- Gone --------------------------------------------------------------------------------------------------------
 
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -1,114 +1,37 @@
-"""Exports: look, retry, cancel. Nothing of them is edited."""
+"""Exports: look, approve, cancel, put aside, send again. Nothing of them is edited."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Callable
 from typing import Any, Final
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.formats import date_format
 from django.utils.http import content_disposition_header
 from django.utils.safestring import SafeString
-from django.utils.timezone import localtime
 
 from connectors.admin.acknowledgements import OverdueFilter
+from connectors.admin.badges import waiting_badge
+from connectors.admin.dead_letters import PUT_ASIDE, CauseFilter, DeadLetters, reason_in
+from connectors.admin.live_tests import RefusalsSaid
+from connectors.admin.timeline import moments, present
 from connectors.exceptions import DocumentError
-from connectors.models import ERPExport, ExportAttempt, ExportStatus, Outcome
+from connectors.models import ERPExport, ExportStatus
 from connectors.results import Document
 from connectors.services import documents, exports
 from connectors.services.errors import Refused
 from tenants.actors import Actor
-from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, badge, has_role, organizations_of
-from tenants.permissions import ALL, CONFIGURE, OPERATE
+from tenants.admin import OrganizationFilter, actor_of, has_role, organizations_of
+from tenants.permissions import ALL, APPROVE, CONFIGURE, OPERATE
 
 _SHOWN_LINES: Final = 200
 _SHOWN_BYTES: Final = 256 * 1024
-_STATUS_KIND: Final = {
-    ExportStatus.PENDING: "wait",
-    ExportStatus.SENDING: "wait",
-    ExportStatus.SENT: "good",
-    ExportStatus.ACKED: "good",
-    ExportStatus.REJECTED: "bad",
-    ExportStatus.UNCONFIRMED: "warn",
-    ExportStatus.FAILED: "bad",
-    ExportStatus.CANCELLED: "off",
-}
-_OUTCOME_KIND: Final = {
-    Outcome.SENT: "good",
-    Outcome.FOUND: "good",
-    Outcome.TEMPORARY: "warn",
-    Outcome.UNKNOWN: "warn",
-    Outcome.AUTH_FAILED: "bad",
-    Outcome.REJECTED: "bad",
-    Outcome.FAILED: "bad",
-    Outcome.WORKER_LOST: "warn",
-}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Moment:
-    """One entry of an export's timeline."""
-
-    at: datetime
-    badge: SafeString
-    title: str
-    took_ms: int | None = None
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    steps: list[dict[str, Any]] = field(default_factory=list)
-
-
-def status_badge(status: str) -> SafeString:
-    """Return where an export is."""
-    return badge(_STATUS_KIND[ExportStatus(status)], ExportStatus(status).label)
-
-
-def timeline(export: ERPExport) -> Iterator[Moment]:
-    """Yield what happened to an export, oldest first."""
-    by = {"by": f"{export.actor_label} ({export.get_actor_kind_display()})", "request": export.request_id}
-    yield Moment(at=export.created_at, badge=badge("good", "accepted"), title="Order accepted", facts=_present(by))
-    for attempt in export.attempt_log.all():
-        yield _attempted(attempt)
-    match export.status:
-        case ExportStatus.ACKED if export.finished_at:
-            yield _finished(export, export.finished_at, "Confirmed by the ERP", {"ERP order": export.erp_order_id})
-        case ExportStatus.REJECTED if export.finished_at and export.sent_at:
-            yield _finished(export, export.finished_at, "Refused by the ERP", {})
-        case ExportStatus.CANCELLED if export.finished_at:
-            yield _finished(export, export.finished_at, "Withdrawn before it was sent", {})
-    if export.superseded_at:
-        yield Moment(at=export.superseded_at, badge=badge("off", "retried"), title="A new export took its place")
-
-
-def _attempted(attempt: ExportAttempt) -> Moment:
-    facts = {f"receipt: {name}": value for name, value in (attempt.receipt or {}).items()}
-    if attempt.next_attempt_at:
-        facts["next attempt"] = date_format(localtime(attempt.next_attempt_at), "Y-m-d H:i:s")
-    return Moment(
-        at=attempt.started_at,
-        badge=badge(_OUTCOME_KIND[Outcome(attempt.outcome)], attempt.get_outcome_display()),
-        title=f"Attempt {attempt.number}",
-        took_ms=round((attempt.finished_at - attempt.started_at).total_seconds() * 1000),
-        facts=_present(facts),
-        error=attempt.error,
-        steps=attempt.steps,
-    )
-
-
-def _finished(export: ERPExport, at: datetime, title: str, facts: dict[str, Any]) -> Moment:
-    return Moment(at=at, badge=status_badge(export.status), title=title, facts=_present(facts))
-
-
-def _present(facts: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in facts.items() if value not in (None, "")}
+_DELIVERED: Final = (ExportStatus.SENT, ExportStatus.ACKED)
 
 
 @admin.register(ERPExport)
-class ExportAdmin(OrganizationScopedAdmin):
+class ExportAdmin(DeadLetters):
     """Every order and where it is."""
 
     may_view = ALL
@@ -123,7 +46,9 @@ class ExportAdmin(OrganizationScopedAdmin):
     )
     list_filter = (
         "status",
+        "held",
         OverdueFilter,
+        CauseFilter,
         ("connection", admin.RelatedOnlyFieldListFilter),
         ("org", OrganizationFilter),
         "created_at",
@@ -142,7 +67,7 @@ class ExportAdmin(OrganizationScopedAdmin):
     @admin.display(description="status", ordering="status")
     def status_shown(self, export: ERPExport) -> SafeString:
         """Return where it is."""
-        return status_badge(export.status)
+        return waiting_badge(export)
 
     def has_operate_permission(self, request: HttpRequest) -> bool:
         """Return whether the person may retry and cancel anywhere."""
@@ -163,13 +88,16 @@ class ExportAdmin(OrganizationScopedAdmin):
             title=f"Order {export.order_id}",
             original=export,
             export=export,
-            status=status_badge(export.status),
-            timeline=list(timeline(export)),
+            status=waiting_badge(export),
+            timeline=list(moments(export)),
             error_facts=_beyond_text(export.error),
             retries=list(export.retries.all()),
             lines=lines[:_SHOWN_LINES],
             hidden_lines=max(0, len(lines) - _SHOWN_LINES),
+            may_approve=export.held and has_role(request, APPROVE, export.org_id),
             may_retry=may_operate and export.is_retryable,
+            may_resend=may_operate and export.status in _DELIVERED and export.superseded_at is None,
+            may_dismiss=may_operate and export.is_retryable and export.dismissed_at is None,
             may_cancel=may_operate and export.status == ExportStatus.PENDING and not export.outcome_unknown,
             may_see_connection=has_role(request, CONFIGURE, export.org_id),
         )
@@ -177,7 +105,11 @@ class ExportAdmin(OrganizationScopedAdmin):
     def get_urls(self) -> list[Any]:
         """Add the document and the verbs."""
         return [
+            *self.dead_letter_urls(),
+            self.post_only("approve", self.approve),
             self.post_only("retry", self.retry),
+            self.post_only("resend", self.resend),
+            self.post_only("dismiss", self.dismiss),
             self.post_only("cancel", self.cancel),
             self.page("<path:object_id>/document/", self.document, "document"),
             self.page("<path:object_id>/document/download/", self.download, "download"),
@@ -211,6 +143,14 @@ class ExportAdmin(OrganizationScopedAdmin):
 
     # -- The verbs ---------------------------------------------------------------------------------------------------
 
+    def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Let an order go that waits for approval."""
+        export = self.find(request, object_id, APPROVE)
+        with RefusalsSaid(request):
+            exports.approve(export, actor_of(request))
+            messages.success(request, "The order is approved and on its way.")
+        return self.to("change", export.pk)
+
     def retry(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Send the order again; ask first when it may have arrived."""
         export = self.find(request, object_id, OPERATE)
@@ -222,22 +162,58 @@ class ExportAdmin(OrganizationScopedAdmin):
                 button="It is not there: send it again",
                 original=export,
             )
-        try:
+        with RefusalsSaid(request):
             new = exports.retry(export, actor_of(request))
-        except Refused as refusal:
-            messages.error(request, f"{refusal.message} {refusal.hint}")
-            return self.to("change", export.pk)
-        messages.success(request, "The order is on its way again, as this new export.")
-        return self.to("change", new.pk)
+            messages.success(request, "The order is on its way again, as this new export.")
+            return self.to("change", new.pk)
+        return self.to("change", export.pk)
+
+    def resend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Send an order once more that was delivered, after asking why."""
+        export = self.find(request, object_id, OPERATE)
+        if not (reason := reason_in(request)):
+            return self.confirm(
+                request,
+                title=f"Send order {export.order_id} again",
+                question="This order was delivered. Send it once more?",
+                button="Send it again",
+                consequences=[
+                    "The ERP may then have it twice: look there first.",
+                    "The document gets a new file name, so the far end takes it for another one.",
+                    "What the ERP still says to the first one changes nothing any more.",
+                ],
+                asks_why=True,
+                original=export,
+            )
+        with RefusalsSaid(request):
+            new = exports.resend(export, actor_of(request), reason=reason)
+            messages.success(request, "The order is on its way once more, as this new export.")
+            return self.to("change", new.pk)
+        return self.to("change", export.pk)
+
+    def dismiss(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Put an order aside that came to nothing, or may have, after asking why."""
+        export = self.find(request, object_id, OPERATE)
+        if not (reason := reason_in(request)):
+            return self.confirm(
+                request,
+                title=f"Put order {export.order_id} aside",
+                question="Let nobody be reminded of this order any more?",
+                button="Put it aside",
+                consequences=PUT_ASIDE,
+                asks_why=True,
+                original=export,
+            )
+        with RefusalsSaid(request):
+            exports.dismiss(export, actor_of(request), reason=reason)
+            messages.success(request, "The order is put aside.")
+        return self.to("change", export.pk)
 
     def cancel(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Withdraw an order that was not sent."""
         export = self.find(request, object_id, OPERATE)
-        try:
+        with RefusalsSaid(request):
             exports.cancel(export, actor_of(request))
-        except Refused as refusal:
-            messages.error(request, f"{refusal.message} {refusal.hint}")
-        else:
             messages.success(request, "The export is cancelled: nothing is sent.")
         return self.to("change", export.pk)
 
@@ -296,4 +272,4 @@ def _load(export: ERPExport) -> tuple[Document | None, str]:
 
 def _beyond_text(error: dict[str, Any] | None) -> dict[str, Any]:
     """Return what an error says besides its code, message and hint."""
-    return _present({name: value for name, value in (error or {}).items() if name not in ("code", "message", "hint")})
+    return present({name: value for name, value in (error or {}).items() if name not in ("code", "message", "hint")})

@@ -645,6 +645,7 @@ class TimelineEvent(Shape):
     export_id: Annotated[UUID | None, Field(description="The export whose place was taken, or that took the place.")]
     attempt: int | None
     outcome: Annotated[str | None, Field(description="How the attempt ended, or what became of the ERP's answer.")]
+    next_attempt_at: datetime | None
     receipt: ReceiptShape | None
     error: Failure | None
     steps: list[TestStepShape]

@@ -49,6 +49,7 @@ def _show(event: Event) -> dict[str, Any]:
         "export_id": event.export_id,
         "attempt": event.attempt,
         "outcome": event.outcome or None,
+        "next_attempt_at": event.next_attempt_at,
         "receipt": event.receipt,
         "error": event.error,
         "steps": event.steps,

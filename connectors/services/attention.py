@@ -214,7 +214,7 @@ def _waiting(
 
 def _unresolved(group: Unresolved) -> Matter:
     urgency, sentence = _UNRESOLVED[ExportStatus(group.status)]
-    all_of_them = exports_url(status__exact=group.status, org__id__exact=group.org_id, superseded_at__isnull=True)
+    all_of_them = f"{reverse('admin:connectors_erpexport_dead-letters')}?{urlencode({'org': group.org_id})}"
     return Matter(
         urgency=urgency,
         label=ExportStatus(group.status).label,

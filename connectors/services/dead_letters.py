@@ -25,7 +25,7 @@ AT_ONCE: Final = 1_000
 """How many one request may send again or put aside."""
 
 _CODE: Final = Coalesce(KeyTextTransform("code", "error"), Value(""), output_field=TextField())
-_SINCE: Final = Coalesce("finished_at", "created_at")
+_ENDED: Final = Coalesce("finished_at", "created_at")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,8 +72,8 @@ def causes(orgs: QuerySet[Organization]) -> list[Cause]:
         )
         .annotate(
             count=Count("id"),
-            oldest=Min(_SINCE),
-            newest=Max(_SINCE),
+            oldest=Min(_ENDED),
+            newest=Max(_ENDED),
             messages=Count(message, distinct=True),
             hints=Count(hint, distinct=True),
             one_message=Min(message),
@@ -91,6 +91,7 @@ def select(
     connection_id: UUID | None = None,
     statuses: Collection[str] = RETRYABLE,
     since: datetime | None = None,
+    until: datetime | None = None,
 ) -> ExportQuerySet:
     """Return those of `rows` that wait for a person and have all that is named, in the sequence of submission.
 
@@ -100,14 +101,18 @@ def select(
         connection_id: through which connection they went.
         statuses: how they ended.
         since: when at the earliest they ended.
+        until: when at the latest they ended.
     """
     chosen = rows.unresolved().filter(status__in=statuses)
     if code is not None:
         chosen = chosen.alias(_code=_CODE).filter(_code=code)
     if connection_id is not None:
         chosen = chosen.filter(connection=connection_id)
+    chosen = chosen.alias(_ended=_ENDED)
     if since is not None:
-        chosen = chosen.alias(_since=_SINCE).filter(_since__gte=since)
+        chosen = chosen.filter(_ended__gte=since)
+    if until is not None:
+        chosen = chosen.filter(_ended__lte=until)
     return chosen.order_by("created_at", "id")
 
 

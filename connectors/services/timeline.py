@@ -51,6 +51,7 @@ class Event:
     attempt: int | None = None
     outcome: str = ""
     """How the attempt ended, or what became of the answer."""
+    next_attempt_at: datetime | None = None
     receipt: dict[str, Any] | None = None
     error: dict[str, Any] | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
@@ -117,6 +118,7 @@ def _attempts(export: ERPExport) -> Iterator[Event]:
             until=attempt.finished_at,
             attempt=attempt.number,
             outcome=attempt.outcome,
+            next_attempt_at=attempt.next_attempt_at,
             receipt=attempt.receipt,
             error=attempt.error,
             steps=attempt.steps,

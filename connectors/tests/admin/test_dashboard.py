@@ -206,7 +206,7 @@ class TestMatters:
         ],
     )
     def test_unresolved_exports(self, superuser, link, status, sentence):
-        """One leads to its page; several lead to the list of them, without those that were retried."""
+        """One leads to its page; several lead to the page of their causes, without those that were retried."""
         first = an_export(link, status, order_id="SO-1", error=REFUSED)
         (one,) = overview(superuser).matters
         assert (one.sentence, one.detail) == (f"order SO-1 {sentence}", "The ERP rejected the order.")
@@ -217,7 +217,8 @@ class TestMatters:
         an_export(link, "SENT")
         (several,) = overview(superuser).matters
         assert several.sentence == f"2 orders {sentence}"
-        assert listed(superuser, several.url) == {first.pk, second.pk}
+        causes = superuser.get(several.url).context["groups"]
+        assert sorted(pk for _, _, url, _ in causes for pk in listed(superuser, url)) == sorted([first.pk, second.pk])
 
     def test_the_most_urgent_comes_first(self, superuser, actor):
         names = ("paused", "unreadable", "unconnected", "unconfirmed", "failing", "failed", "rejected", "overdue")
