@@ -23,8 +23,9 @@ QUIET_SECONDS: Final = 2.0
 
 _MAX_READ_PER_POLL: Final = 1000
 _READ_LIMIT: Final = orderflow_json_v1.MAX_ACKNOWLEDGEMENT_BYTES + 1
-_RESERVE: Final = 0.2
-"""The share of a poll's time in which no other file is begun."""
+_READ_UNTIL: Final = 0.2
+_PUT_ASIDE_UNTIL: Final = 0.05
+"""When so small a share of a poll's time is left, no other file is read, or put aside: the next poll goes on."""
 _MAX_NAME_BYTES: Final = 255
 
 T = TypeVar("T")
@@ -68,7 +69,7 @@ class Poll:
         self._folder = folder
         self._context = context
         self._settle = settle
-        self._latest_start_s = context.remaining_s * _RESERVE
+        self._budget_s = context.remaining_s
         self._applied = 0
         self._unreadable: list[_Unreadable] = []
         self._trouble: TemporaryError | None = None
@@ -86,16 +87,18 @@ class Poll:
         # The latest first, so that old files of somebody else do not keep ours waiting.
         latest = sorted(listed, key=lambda entry: entry.modified, reverse=True)[:_MAX_READ_PER_POLL]
         for entry in latest:
-            self._guarded(self._take, entry, entry.name)
+            self._guarded(self._take, entry, entry.name, until=_READ_UNTIL)
         if self._unreadable:
             time.sleep(min(QUIET_SECONDS, self._context.remaining_s))
         for unreadable in self._unreadable:
-            self._guarded(self._put_aside, unreadable, unreadable.entry.name)
+            self._guarded(self._put_aside, unreadable, unreadable.entry.name, until=_PUT_ASIDE_UNTIL)
         if self._trouble is not None:
             raise self._trouble
         return self._applied
 
     def _take(self, entry: Entry) -> None:
+        if not entry.modified:  # some servers list names without saying more of them
+            entry = self._folder.entry(entry.name) or entry
         size = min(entry.size, _READ_LIMIT)
         content = self._folder.read(entry.name, limit=size)
         if len(content) != size or not self._is_unchanged(entry):
@@ -137,8 +140,8 @@ class Poll:
     def _is_unchanged(self, entry: Entry) -> bool:
         return self._folder.entry(entry.name) == entry
 
-    def _guarded(self, handle: Callable[[T], None], what: T, name: str) -> None:
-        if self._context.remaining_s < self._latest_start_s:
+    def _guarded(self, handle: Callable[[T], None], what: T, name: str, *, until: float) -> None:
+        if self._context.remaining_s < self._budget_s * until:
             return
         try:
             handle(what)

@@ -371,12 +371,13 @@ def _named(export: ERPExport) -> dict[str, str]:
 
 def problem_of(acknowledgement: AcknowledgementRecord) -> dict[str, Any] | None:
     """Return why an acknowledgement waits for a person, or has waited, with what to do; None for the others."""
-    if not acknowledgement.is_open and acknowledgement.resolved_at is None:
+    code = _CODES.get(AckOutcome(acknowledgement.outcome))
+    if code is None or not (acknowledgement.is_open or acknowledgement.resolved_at):
         return None
-    if acknowledgement.outcome == AckOutcome.MALFORMED:
+    if code is Code.ACKNOWLEDGEMENT_MALFORMED:
         error: dict[str, Any] | None = acknowledgement.error
         return error
-    return _as_error(_CODES[AckOutcome(acknowledgement.outcome)])
+    return _as_error(code)
 
 
 def resolve(acknowledgement: AcknowledgementRecord, actor: Actor) -> AcknowledgementRecord:

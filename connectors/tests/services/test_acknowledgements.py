@@ -194,15 +194,17 @@ class TestAnswer:
         polled(export)
         assert outcomes() == ["UNMATCHED" if status == "PENDING" else "CONTRADICTS"]
 
-    def test_that_came_too_early_is_applied_when_its_time_has_come(self, export, acks):
+    def test_that_came_too_early_is_applied_when_its_time_has_come(self, export, acks, actor):
         ERPExport.objects.update(status="PENDING")
         name = accept(acks, export)
         polled(export)
+        acknowledgements.resolve(AcknowledgementRecord.objects.get(), actor)
         ERPExport.objects.update(status="SENT")
 
         export, applied = polled(export)
 
         assert (export.status, applied, outcomes()) == ("ACKED", 1, ["APPLIED"])
+        assert acknowledgements.problem_of(AcknowledgementRecord.objects.get()) is None
         assert (acks / "processed" / name).exists()
 
     def test_to_a_file_of_somebody_else_is_left_alone(self, export, acks):
