@@ -11,6 +11,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -19,14 +20,28 @@ from procrastinate import JobContext
 from procrastinate.contrib.django import app
 from procrastinate.jobs import Status
 
-from connectors.services import acknowledgements, checks, delivery, diagnosis, digest, jobs, webhook_sending
+from connectors.services import (
+    acknowledgements,
+    checks,
+    delivery,
+    diagnosis,
+    digest,
+    installation,
+    jobs,
+    retention,
+    webhook_sending,
+)
 from connectors.services.acknowledgements import pollers
 from connectors.services.pooling import give_back
 from connectors.services.testers import testers
 from connectors.services.webhook_sending import senders
+from tenants.actors import Actor
 
 _URGENT: Final = 10
 """The sweep must not wait behind the work that it is there to start."""
+
+_NIGHT: Final = 2
+"""The hour, in UTC, in which the whole document storage is listed."""
 
 _FINISH_SECONDS: Final = 8.0
 _SETTLE_SECONDS: Final = 6.0
@@ -137,6 +152,16 @@ def keep_house(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes 
     webhook_sending.forget_old()
     checks.announce_expiries()
     checks.forget_old_tests()
+
+
+@app.periodic(cron="37 * * * *")
+@app.task(queueing_lock="purge")
+def purge(timestamp: int) -> None:
+    """Remove what organisations keep no longer; once a day also what no export names."""
+    if installation.is_armed():
+        at_night = datetime.fromtimestamp(timestamp, UTC).hour == _NIGHT
+        for _ in retention.purge(Actor.system("retention"), orphans=at_night):
+            pass
 
 
 @app.periodic(cron="*/10 * * * *")

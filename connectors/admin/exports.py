@@ -16,7 +16,7 @@ from connectors.admin.badges import waiting_badge
 from connectors.admin.dead_letters import PUT_ASIDE, CauseFilter, DeadLetters, reason_in
 from connectors.admin.live_tests import RefusalsSaid
 from connectors.admin.timeline import moments, present
-from connectors.exceptions import DocumentError
+from connectors.exceptions import DocumentError, TemporaryError
 from connectors.models import ERPExport, ExportStatus
 from connectors.results import Document
 from connectors.services import documents, exports
@@ -265,7 +265,7 @@ def _load(export: ERPExport) -> tuple[Document | None, str]:
     """Return the document, or why there is none."""
     try:
         document = documents.load(export)
-    except DocumentError as error:
+    except (DocumentError, TemporaryError) as error:
         return None, f"{error.message} {error.hint}"
     return document, "" if document else "The document is rendered when the order is sent for the first time."
 

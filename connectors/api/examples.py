@@ -133,7 +133,7 @@ EXPORT: Final[dict[str, Any]] = {
     "connector": {name: CONNECTION[name] for name in ("id", "connector_type", "name")},
     "order_id": "SO-2025-0042",
     "filename": "sales_order_SO-2025-0042_20251226T100001Z_7d3d4c1e.json",
-    "document": {"sha256": "ab" * 32, "size": 812, "media_type": "application/json"},
+    "document": {"sha256": "ab" * 32, "size": 812, "media_type": "application/json", "purged_at": None},
     "receipt": {
         "transport": "sftp",
         "location": "/orders/in/sales_order_SO-2025-0042_20251226T100001Z_7d3d4c1e.json",

@@ -20,8 +20,16 @@ from connectors.api.filters import ExportFilter
 from connectors.api.problems import problem_response
 from connectors.api.schema import Answer, describe
 from connectors.api.views import AnyAccept, ApiView, ListView, found
+from connectors.codes import Code
 from connectors.codes import describe as describe_code
-from connectors.exceptions import ConfigurationError, DocumentError, Fault, InvalidInput, UnknownConnector
+from connectors.exceptions import (
+    ConfigurationError,
+    DocumentError,
+    Fault,
+    InvalidInput,
+    TemporaryError,
+    UnknownConnector,
+)
 from connectors.models import ERPExport, ExportAttempt
 from connectors.models.export import ExportQuerySet
 from connectors.results import Document
@@ -38,6 +46,10 @@ ACCEPTED: Final = Answer(
     example=examples.PENDING_EXPORT | {"order": examples.ORDER},
     headers={"Location": "Where to follow the export."},
 )
+_WITHOUT_DOCUMENT: Final = {
+    Code.DOCUMENT_PURGED: HTTPStatus.GONE,
+    Code.DOCUMENT_STORAGE_FAILED: HTTPStatus.SERVICE_UNAVAILABLE,
+}
 _DOCUMENT: Final = Answer(
     description="The exact bytes.",
     media_type="*/*",
@@ -144,14 +156,15 @@ class ExportDocumentView(ApiView):
         "get_export_document",
         "Fetch the document of an export",
         answers={200: _DOCUMENT},
-        problems={409: ("DOCUMENT_LOST",)},
+        problems={409: ("DOCUMENT_LOST",), 410: ("DOCUMENT_PURGED",), 503: ("DOCUMENT_STORAGE_FAILED",)},
     )
     def get(self, request: Request, export_id: UUID) -> HttpResponseBase:
         """Fetch the bytes that every attempt sends; 404 while none are rendered."""
         try:
             document = documents.load(found(of_organization(self.org), export_id))
-        except DocumentError as error:
-            return problem_response(request, HTTPStatus.CONFLICT, error.code, detail=error.message, hint=error.hint)
+        except (DocumentError, TemporaryError) as error:
+            status = _WITHOUT_DOCUMENT.get(error.code, HTTPStatus.CONFLICT)
+            return problem_response(request, status, error.code, detail=error.message, hint=error.hint)
         if document is None:
             raise Http404
         return _file(document)
@@ -287,6 +300,7 @@ def _document(export: ERPExport) -> Mapping[str, Any] | None:
         "sha256": export.document_sha256,
         "size": export.document_size,
         "media_type": export.document_media_type,
+        "purged_at": export.document_purged_at,
     }
 
 

@@ -47,8 +47,8 @@ class Shelf(Protocol):
     def written_at(self, name: str) -> datetime | None:
         """Return when the object was last written; None when it is gone."""
 
-    def delete(self, name: str) -> None:
-        """Remove one object, if it is there."""
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove these objects, as far as they are there."""
 
 
 def shelf() -> Shelf:
@@ -90,8 +90,8 @@ class _Remote:
         except FileNotFoundError:
             return None
 
-    def delete(self, name: str) -> None:
-        self._storage.delete(name)
+    def delete(self, names: Iterable[str]) -> None:
+        _for_each(self._storage.delete, names)
 
 
 class _Folder(_Remote):
