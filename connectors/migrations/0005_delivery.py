@@ -64,7 +64,8 @@ BEGIN
     CROSS JOIN LATERAL (SELECT clock_timestamp() + number * interval '1 microsecond') AS clock (moment)
     JOIN erp_webhook AS told
         ON told.org_id = NEW.org_id AND told.enabled AND (told.events = '{}' OR event = ANY (told.events))
-    WHERE event IS NOT NULL;
+    WHERE event IS NOT NULL
+    FOR KEY SHARE OF told;  -- one that is being deleted is waited for and left out: an order must not fail for it
     RETURN NULL;
 END
 $$;

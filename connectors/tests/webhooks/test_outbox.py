@@ -1,13 +1,16 @@
 """The database itself writes down what a webhook is to be told: in the transaction of the change, whoever makes it."""
 
 import json
+import threading
 from datetime import UTC, datetime
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from connectors.models import ERPExport, Webhook, WebhookDelivery, WebhookEvent
-from connectors.tests.rows import an_export
+from connectors.services.pooling import give_back
+from connectors.tests.rows import a_connection, an_export
+from connectors.tests.workers.processes import wait_for
 
 
 def a_webhook(org, **columns):
@@ -106,6 +109,31 @@ class TestWhoIsTold:
         for change in ({"org": globex}, {"webhook": a_webhook(globex)}):
             with pytest.raises(IntegrityError, match="erp_webhook_delivery"), transaction.atomic():
                 delivery.update(**change)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_webhook_that_is_deleted_at_this_moment_is_in_nobodys_way(acme):
+    link, webhook = a_connection(acme), a_webhook(acme)
+
+    def submit():
+        an_export(link)
+        give_back()
+
+    submitting = threading.Thread(target=submit)
+    with transaction.atomic():
+        webhook.delete()
+        submitting.start()
+        wait_for(waits_for_a_lock, seconds=10)
+    submitting.join(10)
+
+    assert ERPExport.objects.count() == 1
+    assert not WebhookDelivery.objects.exists()
+
+
+def waits_for_a_lock():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return cursor.fetchone()[0]
 
 
 def test_the_message_tells_how_it_was_then(link, webhook):

@@ -5,12 +5,13 @@ import threading
 from datetime import timedelta
 
 import pytest
+from django.test import override_settings
 from django.utils import timezone
 from standardwebhooks import Webhook as Verifier
 
 from connectors import standard_webhooks
 from connectors.models import ERPExport, Installation, Webhook, WebhookDelivery
-from connectors.services import webhook_sending, webhooks
+from connectors.services import keys, webhook_sending, webhooks
 from connectors.services.crews import Crew
 from connectors.services.webhook_sending import AT_ONCE, LEASE, run_next
 from connectors.tests.rows import a_connection, an_export
@@ -124,6 +125,22 @@ class TestSecrets:
         assert len(request.headers["webhook-signature"].split()) == 1
         assert Verifier(new).verify(request.body, request.headers)
         assert before.requests == []
+
+    def test_a_new_master_key_takes_them_along(self, receiver, subscribe, link, settings):
+        server = receiver()
+        _, secret = subscribe(server)
+        new = override_settings(
+            ENCRYPTION_MASTER_KEY="fedcba9876543210" * 4, ENCRYPTION_PREVIOUS_KEYS=[settings.ENCRYPTION_MASTER_KEY]
+        )
+
+        with new:
+            assert keys.rotate().remaining == 0
+        with new, override_settings(ENCRYPTION_PREVIOUS_KEYS=[]):
+            an_export(link)
+            send_all()
+
+        (request,) = server.requests
+        assert Verifier(secret).verify(request.body, request.headers)
 
     def test_the_same_url_keeps_it(self, receiver, subscribe, actor):
         server = receiver()
