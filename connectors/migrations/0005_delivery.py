@@ -306,7 +306,7 @@ class Migration(migrations.Migration):
                 'ordering': ('-occurred_at', '-id'),
                 'indexes': [
                     models.Index(fields=['webhook', '-occurred_at', '-id'], name='erp_webhook_delivery_log'),
-                    models.Index(condition=models.Q(('state', 'PENDING')), fields=['webhook', 'occurred_at', 'id'], name='erp_webhook_delivery_pending'),
+                    models.Index(condition=models.Q(('state', 'PENDING')), fields=['webhook', 'occurred_at', 'id'], name='erp_webhook_delivery_pending'), models.Index(condition=models.Q(('state', 'FAILED')), fields=['finished_at'], name='erp_webhook_delivery_failed'),
                     django.contrib.postgres.indexes.BrinIndex(fields=['occurred_at'], name='erp_webhook_delivery_by_age'),
                 ],
             },

@@ -161,6 +161,9 @@ class WebhookDelivery(models.Model):
                 condition=models.Q(state="PENDING"),
                 name="erp_webhook_delivery_pending",
             ),
+            models.Index(
+                fields=("finished_at",), condition=models.Q(state="FAILED"), name="erp_webhook_delivery_failed"
+            ),
             BrinIndex(fields=("occurred_at",), name="erp_webhook_delivery_by_age"),  # to forget the old ones
         )
 

@@ -22,9 +22,17 @@ from prometheus_client.registry import Collector
 
 from connectors import maintenance
 from connectors.fields import key_ring
-from connectors.models import ConnectionTest, ERPConnection, ExportStatus, Health, Outcome
+from connectors.models import (
+    AcknowledgementRecord,
+    AckOutcome,
+    ConnectionTest,
+    ERPConnection,
+    ExportStatus,
+    Health,
+    Outcome,
+)
 from connectors.models.export import RETRYABLE
-from connectors.services import checks, installation, keys
+from connectors.services import acknowledgements, checks, installation, keys
 from connectors.services.backlog import backlog
 
 log = structlog.get_logger(__name__)
@@ -203,6 +211,33 @@ def _connections() -> Iterator[Metric]:
     yield _gauge("erp_connections_paused", "Active connections that a person has paused.", paused)
 
 
+def _answers() -> Iterator[Metric]:
+    overdue = sum(acknowledgements.overdue_counts().values())
+    yield _gauge("erp_acknowledgements_overdue", "Sent orders whose answer should have come by now.", overdue)
+    still_open = AcknowledgementRecord.objects.open()
+    counts = {str(outcome): 0 for outcome in (AckOutcome.UNMATCHED, AckOutcome.MALFORMED, AckOutcome.CONTRADICTS)}
+    counts |= dict(still_open.values("outcome").annotate(count=Count("pk")).order_by().values_list("outcome", "count"))
+    yield _by("outcome", "erp_acknowledgements_open", "Answers that a person has to look at, by outcome.", counts)
+
+
+def _webhooks() -> Iterator[Metric]:
+    states = {"enabled": 0, "disabled": 0, "stopped": 0} | dict(_rows(_WEBHOOKS))
+    yield _by("state", "erp_webhooks", "Webhooks; the stopped ones were given up by us.", states)
+    waiting = _scalar("SELECT count(*) FROM erp_webhook_delivery WHERE state = 'PENDING'")
+    deliveries = {"PENDING": waiting, "FAILED": _rows(_GIVEN_UP, timezone.now() - RECENTLY)[0][0]}
+    text = "Messages to webhooks that wait, and those of the last 15 minutes that were given up."
+    yield _by("state", "erp_webhook_deliveries", text, deliveries)
+
+
+_WEBHOOKS: Final = """
+    SELECT CASE WHEN enabled THEN 'enabled' WHEN disabled_because = '' THEN 'disabled' ELSE 'stopped' END, count(*)
+    FROM erp_webhook GROUP BY 1
+"""
+_GIVEN_UP: Final = """
+    SELECT count(*) FROM erp_webhook_delivery WHERE state = 'FAILED' AND finished_at > %s
+"""
+
+
 def _tests() -> Iterator[Metric]:
     counts = {"QUEUED": 0, "RUNNING": 0}
     unfinished = ConnectionTest.objects.unfinished()
@@ -255,6 +290,8 @@ _MEASURES: Final[tuple[Callable[[], Iterator[Metric]], ...]] = (
     _waiting,
     _deliveries,
     _connections,
+    _answers,
+    _webhooks,
     _tests,
     _expiries,
     _queue,
