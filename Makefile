@@ -52,6 +52,12 @@ bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.filesystem_drop
 	$(PYTHON) -m bench.blackholes
 	$(PYTHON) -m bench.sftp_test
+	$(PYTHON) -m bench.latency
+	$(PYTHON) -m bench.delivery
+
+.PHONY: bench-soak
+bench-soak: .venv/ready-dev ## push 100,000 orders through everything and count them at the far ends
+	$(PYTHON) -m bench.soak
 
 .PHONY: screenshots
 screenshots: .venv/ready-dev ## take those of docs/screenshots from the real application

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -28,7 +28,15 @@ from connectors.services.verdicts import Verdict, worker_lost
 log = structlog.get_logger(__name__)
 
 
-def claim(connection: ERPConnection, *, turn: UUID, most: int, may_look_up: bool = True) -> list[ERPExport]:
+class Claimed(NamedTuple):
+    """What a turn got."""
+
+    exports: list[ERPExport]
+    opens_at: datetime | None = None
+    """When to come back, where the connection lets nothing through right now."""
+
+
+def claim(connection: ERPConnection, *, turn: UUID, most: int, may_look_up: bool = True) -> Claimed:
     """Take the next due exports, unless another turn is busy with this connection: that one goes on until all is sent.
 
     Args:
@@ -44,31 +52,35 @@ def claim(connection: ERPConnection, *, turn: UUID, most: int, may_look_up: bool
     now = timezone.now()
     with transaction.atomic():
         row = _locked(connection)
-        if row is None or _is_busy(row, turn):
-            return []
+        if row is None or is_busy(row.pk, turn=turn):
+            return Claimed([])
         gate = gates.gate_of(row, now=now, most=most)
-        exports = _next(row, gate, now)
+        exports = _next(row, gate, now) if gate.room else []
         if not exports or (exports[0].outcome_unknown and not may_look_up):
-            return []
+            return Claimed([], gate.opens_at)
         gates.note_taken(row, len(exports), now=now)
         _take(exports, turn, now)
     row.org = connection.org
     for export in exports:
         export.connection, export.org = row, row.org
-    return exports
+    return Claimed(exports)
 
 
-def next_moment(connection_id: UUID | str) -> datetime | None:
-    """Return when a worker next has something to do with a connection; None when nothing waits, or for a person."""
+def is_busy(connection_id: UUID | str, *, turn: UUID) -> bool:
+    """Return whether another turn is sending, or has left something behind that nobody has looked after yet."""
+    sending = ERPExport.objects.filter(connection_id=connection_id, status=ExportStatus.SENDING)
+    busy: bool = sending.exclude(claim=turn).exists()
+    return busy
+
+
+def has_due(connection_id: UUID | str) -> bool:
+    """Return whether a worker has something to do with a connection right now."""
     row = ERPConnection.objects.usable().filter(pk=connection_id).first()
     if row is None:
-        return None
+        return False
     now = timezone.now()
     gate = gates.gate_of(row, now=now, most=1)
-    head = row.exports.in_line(only_look_ups=gate.only_look_ups).values_list("next_attempt_at", flat=True).first()
-    if head is None and not row.exports.in_line(only_look_ups=gate.only_look_ups).exists():
-        return None
-    return max(moment for moment in (now, head, gate.opens_at) if moment is not None)
+    return bool(gate.room and _is_due(row.exports.in_line(only_look_ups=gate.only_look_ups).first(), now))
 
 
 def freeze(exports: Iterable[tuple[ERPExport, Document, str]]) -> set[UUID]:
@@ -173,25 +185,16 @@ def _locked(connection: ERPConnection) -> ERPConnection | None:
     return row
 
 
-def _is_busy(connection: ERPConnection, turn: UUID) -> bool:
-    """Return whether somebody else is sending, or has left something behind that nobody has looked after yet."""
-    sending = ERPExport.objects.filter(connection=connection, status=ExportStatus.SENDING)
-    busy: bool = sending.exclude(claim=turn).exists()
-    return busy
-
-
 def _next(connection: ERPConnection, gate: gates.Gate, now: datetime) -> list[ERPExport]:
     in_line = connection.exports.in_line(only_look_ups=gate.only_look_ups)
     line = list(in_line.select_for_update(of=("self",))[: gate.room])
     return list(
-        takewhile(
-            lambda export: (
-                (export.next_attempt_at is None or export.next_attempt_at <= now)
-                and export.outcome_unknown == line[0].outcome_unknown
-            ),
-            line,
-        )
+        takewhile(lambda export: _is_due(export, now) and export.outcome_unknown == line[0].outcome_unknown, line)
     )
+
+
+def _is_due(export: ERPExport | None, now: datetime) -> bool:
+    return export is not None and (export.next_attempt_at is None or export.next_attempt_at <= now)
 
 
 def _take(exports: list[ERPExport], turn: UUID, now: datetime) -> None:

@@ -85,6 +85,8 @@ class Turn:
         self._id = uuid4()
         self._until = time.monotonic() + DRAIN_SECONDS
         self._attempts = 0
+        self._opens_at: datetime | None = None
+        """When the connection lets something through again."""
         self._stopped = threading.Event()
         self._line: Line | None = None
         self._books: Books = Books()
@@ -106,11 +108,16 @@ class Turn:
         Returns:
             How many attempts were made.
         """
+        if claims.is_busy(self._connection_id, turn=self._id):
+            return 0  # that turn claims again when it is done
         jobs.absorb(self._connection_id)
-        while not self._is_over() and self._go_on():
-            pass
-        if (moment := claims.next_moment(self._connection_id)) is not None:
-            self._come_back(moment)
+        while self._go_on():
+            if self._is_over():
+                if claims.has_due(self._connection_id):
+                    jobs.wake(self._connection_id)
+                return self._attempts
+        if self._opens_at is not None:
+            jobs.wake_at(self._connection_id, self._opens_at)
         return self._attempts
 
     def stop(self) -> None:
@@ -150,20 +157,15 @@ class Turn:
             self._put_back()
         return self._attempts > before
 
-    def _come_back(self, moment: datetime) -> None:
-        if moment <= timezone.now():
-            jobs.wake(self._connection_id)
-        else:
-            jobs.wake_at(self._connection_id, moment)
-
     # What is ours
 
     def _claim(self, line: Line, *, may_look_up: bool = True) -> list[Attempt]:
         # No more than can be under way: the rest shall meet a configuration that changes meanwhile, and be in no doubt
         # when this worker is killed.
         claimed = claims.claim(line.connection, turn=self._id, most=line.room, may_look_up=may_look_up)
+        self._opens_at = claimed.opens_at
         self._is_known_to_work = False
-        made = [Attempt.at(export) for export in claimed]
+        made = [Attempt.at(export) for export in claimed.exports]
         self._ours |= {attempt.export.pk: attempt for attempt in made}
         return made
 
@@ -252,7 +254,6 @@ class Turn:
                         self._forget(attempt)
                     else:
                         self._begun.add(attempt.export.pk)
-                        attempt.started_at = timezone.now()
                         yield attempt.order, attempt.context
                     if self._in_trouble:
                         return

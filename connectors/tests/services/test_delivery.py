@@ -70,7 +70,7 @@ def make_due(**changes):
 
 def claim(connection):
     """Take the next export, as a worker does that never comes back."""
-    return claims.claim(connection, turn=uuid4(), most=1)
+    return claims.claim(connection, turn=uuid4(), most=1).exports
 
 
 def expire():
