@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 HERE := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))
 
 ifneq ($(HERE),$(CURDIR))
-help demo run stop env test faults lint bench screenshots:
+help demo run stop env test faults lint bench bench-soak screenshots:
 	@$(MAKE) --no-print-directory -C '$(HERE)' $@
 else
 

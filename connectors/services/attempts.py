@@ -31,6 +31,7 @@ from connectors.results import Document, ExportResult
 from connectors.services import claims, documents
 from connectors.services.contexts import make_context
 from connectors.services.lines import Line
+from connectors.services.pooling import give_back
 
 log = structlog.get_logger(__name__)
 
@@ -111,6 +112,7 @@ def look_up(line: Line, attempt: Attempt) -> ExportResult | None:
     if attempt.order is None or not attempt.is_ours or not line.connector.supports_find_export:
         raise OutcomeUnknown
     context = replace(attempt.context, doubt=_doubt(attempt.export), landmark=_landmark(attempt.export))
+    give_back()
     with any_fault_is(TemporaryError):
         line.connect(context)
         return line.find(attempt.order, context)

@@ -204,6 +204,7 @@ class Turn:
     # Sending
 
     def _send(self, line: Line, claimed: list[Attempt], *, only_these: bool = False) -> None:
+        give_back()  # database connections are few, and a far end may be slow
         try:
             with any_fault_is(TemporaryError):
                 line.connect(claimed[0].context)
@@ -213,8 +214,6 @@ class Turn:
         # Inside a caller's transaction another thread would not see its rows.
         beside = line.room > 1 and not database.in_atomic_block
         with BooksBeside() if beside else Books() as self._books:
-            if beside:
-                give_back()  # few database connections are needed: the books have their own
             for delivery in self._deliveries(line, self._stream(line, claimed, only_these=only_these)):
                 self._receive(line, delivery)
         self._books = Books()
@@ -244,7 +243,7 @@ class Turn:
             return [] if only_these else self._load(line)
 
         try:
-            attempts.prepare(line, claimed)
+            self._books.ask(lambda: attempts.prepare(line, claimed)).result()
             while claimed:
                 coming = self._books.ask(load) if self._books.looks_ahead else None
                 for attempt in claimed:
@@ -254,6 +253,7 @@ class Turn:
                         self._forget(attempt)
                     else:
                         self._begun.add(attempt.export.pk)
+                        give_back()
                         yield attempt.order, attempt.context
                     if self._in_trouble:
                         return
