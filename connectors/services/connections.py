@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import uuid4
 
 import structlog
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, models, transaction
 from django.db.models import ProtectedError
 
 from connectors.config import edit
@@ -197,7 +197,7 @@ def delete(connection: ERPConnection, actor: Actor) -> None:
     log.info("connection.deleted", connection_id=pk)
 
 
-def assign(row: ERPConnection, values: Mapping[str, Any]) -> dict[str, Any]:
+def assign(row: models.Model, values: Mapping[str, Any]) -> dict[str, Any]:
     """Set what is different and return it as the audit trail shows it."""
     changes = {}
     for column, value in values.items():

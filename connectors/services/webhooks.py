@@ -22,6 +22,7 @@ from connectors.models import Webhook, WebhookDelivery, WebhookEvent, WebhookSta
 from connectors.models.webhook import TEST_EVENT
 from connectors.network import EgressPolicy
 from connectors.services import webhook_sending
+from connectors.services.connections import assign
 from connectors.services.errors import TooManyTests, TooManyWebhooks, WebhookDisabled, WebhookGone
 from connectors.services.locking import lock_organization
 from tenants.actors import Actor
@@ -97,9 +98,8 @@ def change(
     secret = None
     with transaction.atomic():
         row = _locked(webhook)
-        changes = _assign(row, "name", name) | _assign(row, "enabled", enabled)
-        if events is not None:
-            changes |= _assign(row, "events", _in_order(events))
+        wanted = {"name": name, "enabled": enabled, "events": None if events is None else _in_order(events)}
+        changes = assign(row, {column: value for column, value in wanted.items() if value is not None})
         if url is not None and host is not None and url != _stored(row).get("url"):
             secret = standard_webhooks.new_secret()
             row.write_config({"url": url, "secret": secret})
@@ -244,15 +244,6 @@ def _stored(webhook: Webhook) -> dict[str, Any]:
         return webhook.read_config()
     except EncryptionError:
         return {}
-
-
-def _assign(row: Webhook, column: str, value: Any) -> dict[str, Any]:
-    """Set a column to a value that is not None; return how it changed."""
-    before = getattr(row, column)
-    if value is None or value == before:
-        return {}
-    setattr(row, column, value)
-    return {column: {"from": before, "to": value}}
 
 
 def _test_body(webhook: Webhook) -> str:
