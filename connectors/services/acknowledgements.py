@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
@@ -54,6 +55,7 @@ log = structlog.get_logger(__name__)
 POLL_SECONDS: Final = 60.0
 """How long one look at one ERP may take."""
 
+_SLOW_SECONDS: Final = 0.05
 _LEASE: Final = timedelta(seconds=POLL_SECONDS + 30)
 _IN_DOUBT_FOR: Final = timedelta(days=30)
 """So long a disabled connection is asked about an order that may have arrived."""
@@ -66,6 +68,24 @@ _CODES: Final = {
     AckOutcome.SUPERSEDED: Code.ACKNOWLEDGEMENT_SUPERSEDED,
 }
 """What is to be said of an acknowledgement that waits for a person."""
+
+
+_NEEDED: Final = ("connection_id", "status", "outcome_unknown", "superseded_at", "erp_order_id")
+"""What has to be known of an export, which may be large."""
+
+_MAY_CHANGE: Final = [AckOutcome.UNMATCHED, AckOutcome.MALFORMED, AckOutcome.CONTRADICTS]
+"""What is no last word: once its order is sent, or sent anew, something else becomes of the same answer."""
+
+_FIELDS: Final = AcknowledgementRecord._meta.concrete_fields
+_NOTE: Final = f"""
+    INSERT INTO erp_acknowledgement AS known ({", ".join(str(field.column) for field in _FIELDS)})
+    VALUES ({", ".join("%s" for _ in _FIELDS)})
+    ON CONFLICT (connection_id, name, fingerprint) DO UPDATE
+       SET export_id = EXCLUDED.export_id, outcome = EXCLUDED.outcome
+     WHERE known.outcome <> EXCLUDED.outcome AND known.outcome = ANY(%s)
+    RETURNING known.id, known.resolved_at
+"""  # noqa: S608  # nosec B608  # names of our own
+"""Answers with nothing when the same is written there already."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -216,6 +236,7 @@ class _Ledger:
 
     def __init__(self, connection: ERPConnection) -> None:
         self._connection = connection
+        self._rested_at = time.monotonic()
         self.settled = 0
         self.outcomes: Counter[AckOutcome] = Counter()
 
@@ -239,7 +260,7 @@ class _Ledger:
                 error=None if answer.status is AckStatus.ACKED else _refusal(answer),
                 processed_at=_storable_moment(answer.processed_at),
             )
-        give_back()
+        self._rest()
         self.settled += settlement is Settlement.APPLIED
         self.outcomes[outcome] += 1
         return settlement
@@ -254,30 +275,42 @@ class _Ledger:
                 fingerprint=answer.fingerprint,
                 error=_as_error(Code.ACKNOWLEDGEMENT_MALFORMED, reason=answer.reason),
             )
-        give_back()
+        self._rest()
         self.outcomes[AckOutcome.MALFORMED] += 1
+
+    def _rest(self) -> None:
+        """Give the database connection back where the far end takes its time between two answers."""
+        now = time.monotonic()
+        if now - self._rested_at > _SLOW_SECONDS:
+            give_back()
+        self._rested_at = now
 
     def _find(self, filename: str) -> ERPExport | None:
         """Return the export of this name, locked: nobody else settles it meanwhile."""
         of_that_name = ERPExport.objects.filter(org_id=self._connection.org_id, filename=_storable(filename))
-        export: ERPExport | None = of_that_name.defer("order").select_for_update().order_by("-created_at").first()
+        export: ERPExport | None = of_that_name.only(*_NEEDED).select_for_update().order_by("-created_at").first()
         return export
 
     def _note(
         self, export: ERPExport | None, outcome: AckOutcome, *, name: str, fingerprint: str, **columns: Any
     ) -> None:
         """Write an answer down, or what has become of one that was written down before."""
-        row, is_new = AcknowledgementRecord.objects.get_or_create(
+        row = AcknowledgementRecord(
+            org_id=self._connection.org_id,
             connection=self._connection,
+            export=export,
             name=_storable(name)[:255],
             fingerprint=fingerprint[:64],
-            defaults={"org_id": self._connection.org_id, "export": export, "outcome": outcome, **columns},
+            outcome=outcome,
+            **columns,
         )
-        if not is_new:
-            if row.outcome == outcome or row.outcome not in _CODES:
-                return
-            row.export, row.outcome = export, outcome
-            row.save(update_fields=["export", "outcome"])
+        values = [field.get_db_prep_save(getattr(row, field.attname), database) for field in _FIELDS]
+        with database.cursor() as cursor:
+            cursor.execute(_NOTE, [*values, _MAY_CHANGE])
+            noted: tuple[UUID, datetime | None] | None = cursor.fetchone()
+        if noted is None:
+            return
+        row.pk, row.resolved_at = noted
         if row.is_open:
             names = _named(export) if export else {"connection_id": str(row.connection_id)}
             log.warning(f"acknowledgement.{outcome.lower()}", acknowledgement_id=str(row.pk), **names)

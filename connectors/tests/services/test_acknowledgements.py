@@ -247,6 +247,7 @@ class TestSuperseded:
         name = answer(acks, export)
 
         first, _ = polled(export)
+        answer(acks, export)  # the same once more
         polled(export)
 
         row = AcknowledgementRecord.objects.get()
