@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from functools import cached_property
+from types import TracebackType
 from typing import ClassVar, Final
 
 from connectors.codes import Code
@@ -31,9 +32,18 @@ from connectors.transports.sftp_protocol import (
     look_at,
     remove,
     rename,
+    size_in,
 )
-from connectors.transports.sftp_window import BROKEN, SftpWindow
-from connectors.transports.ssh import SshTarget, SshTransport, closed_after, log_in, silence_is_a_timeout, translated
+from connectors.transports.sftp_window import SftpWindow
+from connectors.transports.ssh import (
+    BROKEN,
+    SshTarget,
+    SshTransport,
+    closed_after,
+    log_in,
+    silence_is_a_timeout,
+    translated,
+)
 
 _CODES: Final[dict[int, Code]] = {
     Status.NO_SUCH_FILE: Code.PATH_NOT_FOUND,
@@ -195,7 +205,7 @@ class SftpFolder(Folder):
     def _put_behind(self, name: str, content: bytes, temporary: str) -> Conversation[None]:
         """Write a file under its temporary path, and give the complete file its name, which must be free."""
         target = self._at(name)
-        with self._asking_at(temporary):
+        with _Asking(self, temporary):
             opened, taken = yield [create(temporary), look_at(target)]
             if taken != Status.NO_SUCH_FILE:
                 if not isinstance(opened, int):
@@ -219,7 +229,7 @@ class SftpFolder(Folder):
                 yield [remove(temporary)]
                 raise
         # Cut from here on, nobody knows whether it happened.
-        with self._asking_at(target, if_cut=OutcomeUnknown):
+        with _Asking(self, target, if_cut=OutcomeUnknown):
             (renamed,) = yield [rename(temporary, target)]
             if isinstance(renamed, int):
                 yield from self._explain_refusal(renamed, temporary, target)
@@ -229,14 +239,14 @@ class SftpFolder(Folder):
         target = self._at(name)
         yield MY_TURN
         # Cut half-way, the beginning lies under the final name; taken at once is what the file is for.
-        with self._asking_at(target, if_cut=OutcomeUnknown):
+        with _Asking(self, target, if_cut=OutcomeUnknown):
             (opened,) = yield [create(target)]
             if isinstance(opened, int):
                 if opened == Status.FAILURE:
                     (there,) = yield [look_at(target)]
                     if there != Status.NO_SUCH_FILE:
                         raise NameTaken
-                raise self._failure(opened, target, writing=len(content))
+                raise self.failure(opened, target, writing=len(content))
             answers = yield from self._write(handle_in(opened), content, [look_at(target)])
             yield from self._refuse_unless_good(answers[:-1], target, size=len(content))
             written = answers[-1]
@@ -250,7 +260,7 @@ class SftpFolder(Folder):
         if isinstance(answer, int):
             (removed,) = yield [remove(path)]
             if isinstance(removed, int):  # it was not there: that is not why
-                raise self._failure(answer, path, writing=size)
+                raise self.failure(answer, path, writing=size)
             (answer,) = yield [create(path)]
         return handle_in(answer)
 
@@ -272,7 +282,7 @@ class SftpFolder(Folder):
     def _refuse_unless_good(self, answers: list[Answer], path: str, *, size: int) -> Conversation[None]:
         for answer in answers:
             if isinstance(answer, int):
-                failure = self._failure(answer, path, writing=size)
+                failure = self.failure(answer, path, writing=size)
                 yield [remove(path)]
                 raise failure
 
@@ -294,12 +304,12 @@ class SftpFolder(Folder):
         yield [remove(temporary)]
         if there is not None:
             raise NameTaken
-        raise self._failure(status, target)
+        raise self.failure(status, target)
 
     def _not_free(self, answer: Answer, path: str) -> Exception:
-        return self._failure(answer, path) if isinstance(answer, int) else NameTaken()
+        return self.failure(answer, path) if isinstance(answer, int) else NameTaken()
 
-    def _failure(self, status: int, path: str, *, writing: int = 0) -> TemporaryError:
+    def failure(self, status: int, path: str, *, writing: int = 0) -> TemporaryError:
         """Say what a status means; version 3 of SFTP has none for a full disk, so ask how much is free."""
         if status == Status.FAILURE and writing:
             with suppress(StatusError):
@@ -311,17 +321,29 @@ class SftpFolder(Folder):
         code = _CODES.get(status, Code.REMOTE_ERROR)
         return TemporaryError(code, path=path, during=f" for {path} (SFTP status {status})")
 
-    def _asking(self, name: str) -> AbstractContextManager[None]:
-        return self._asking_at(self._at(name))
+    def _asking(self, name: str) -> _Asking:
+        return _Asking(self, self._at(name))
 
-    @contextmanager
-    def _asking_at(self, path: str, *, if_cut: type[ConnectorError] = TemporaryError) -> Iterator[None]:
-        with translated(self.store.target, f" for {path}", error_class=if_cut):
-            try:
-                yield
-            except StatusError as error:
-                raise self._failure(error.status, path) from None
+
+class _Asking(translated):
+    """Asks the server about a path; also what it refuses is told in our words."""
+
+    __slots__ = ("_folder", "_path")
+
+    def __init__(self, folder: SftpFolder, path: str, *, if_cut: type[ConnectorError] = TemporaryError) -> None:
+        super().__init__(folder.store.target, f" for {path}", error_class=if_cut)
+        self._folder, self._path = folder, path
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            return
+        with translated(self._folder.store.target, self._during, error_class=self._error_class):
+            if isinstance(error, StatusError):
+                raise self._folder.failure(error.status, self._path) from None
+        super().__exit__(kind, error, trace)
 
 
 def _has_size(answer: Answer, size: int) -> bool:
-    return not isinstance(answer, int) and (there := found(answer)) is not None and there.size == size
+    return not isinstance(answer, int) and size_in(answer) == size

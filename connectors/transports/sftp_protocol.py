@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import Final
 
 from connectors.transports.ssh import SshTransport
@@ -26,13 +27,20 @@ MAX_CHUNK: Final = 32 * 1024
 MAX_AT_ONCE: Final = 16
 """How many writes may be under way: half a megabyte."""
 
+_MUCH, _MANY = 16 * 1024, 16
+"""How many bytes or questions are enough to be worth a packet of SSH."""
 _MAX_PACKET: Final = 1024 * 1024
 _VERSION: Final = 3
+_OK: Final = 0
 _INIT, _VERSION_REPLY = 1, 2
 _STATUS, _HANDLE, _DATA, _NAME, _ATTRS, _EXTENDED_REPLY = 101, 102, 103, 104, 105, 201
 
 _PACKET: Final = struct.Struct(">IBI")
 """Size, kind and number: how every packet after the first begins."""
+
+_SIZED: Final = struct.Struct(">IQ")
+"""How attributes begin that have a size."""
+_HAS_SIZE: Final = 0x01
 
 _READ, _WRITE, _CREATE, _EXCLUSIVE = 0x01, 0x02, 0x08, 0x20
 
@@ -57,7 +65,7 @@ class Request(IntEnum):
 class Status(IntEnum):
     """How a server says that a request failed."""
 
-    OK = 0
+    OK = _OK
     EOF = 1
     NO_SUCH_FILE = 2
     PERMISSION_DENIED = 3
@@ -118,14 +126,13 @@ class SftpClient:
         self._last_id = 0
         self._waiting: dict[int, Round] = {}
         self._outgoing: list[bytes] = []
-        self._incoming = bytearray()
+        self._outgoing_size = 0
+        self._incoming = b""
         self._transport = transport
         self._channel = transport.open_session(timeout=timeout_s)
         self._channel.settimeout(timeout_s)
         self._channel.invoke_subsystem("sftp")
-        self._outgoing.append(_string(bytes([_INIT]) + _u32(_VERSION)))
-        self.flush()
-        self._extensions = self._extensions_of(self._first_packet())
+        self._extensions = self._greet()
 
     # Many rounds at once
 
@@ -139,10 +146,17 @@ class SftpClient:
         first = self._last_id + 1
         begun = Round(first, questions, owner)
         for number, question in enumerate(questions, first):
+            packet = question.packet(number)
             self._waiting[number] = begun
-            self._outgoing.append(question.packet(number))
+            self._outgoing.append(packet)
+            self._outgoing_size += len(packet)
         self._last_id += len(questions)
         return begun
+
+    @property
+    def has_much_to_send(self) -> bool:
+        """Whether the server should begin with what lies in the outgoing heap, while more is added."""
+        return self._outgoing_size >= _MUCH or len(self._outgoing) >= _MANY
 
     def close(self) -> None:
         """Break the connection off, so that nothing that is still on its way arrives late."""
@@ -153,6 +167,7 @@ class SftpClient:
         if self._outgoing:
             heap = b"".join(self._outgoing)
             self._outgoing.clear()
+            self._outgoing_size = 0
             self._channel.settimeout(self._patience())
             self._channel.sendall(heap)
 
@@ -269,17 +284,18 @@ class SftpClient:
 
     # Packets
 
-    def _first_packet(self) -> bytes:
+    def _greet(self) -> set[bytes]:
+        """Tell our version, and return the server's extensions."""
+        self._outgoing.append(_string(bytes([_INIT]) + _u32(_VERSION)))
+        self.flush()
         until = time.monotonic() + self._patience()
-        while (packet := self._next_packet()) is None:
+        while len(self._incoming) < 4 or len(self._incoming) < 4 + self._size_at(0):
             self._hear(until)
-        return packet
-
-    @staticmethod
-    def _extensions_of(packet: bytes) -> set[bytes]:
-        reply = _Reply(packet[1:])
-        if packet[0] != _VERSION_REPLY or reply.u32() < _VERSION:
+        end = 4 + self._size_at(0)
+        reply = _Reply(self._incoming[5:end])
+        if self._incoming[4] != _VERSION_REPLY or reply.u32() < _VERSION:
             raise ProtocolError
+        self._incoming = self._incoming[end:]
         extensions = set()
         while reply.left:
             extensions.add(reply.string())
@@ -288,30 +304,23 @@ class SftpClient:
 
     def _take_in(self) -> bool:
         """Give what has come to the rounds that wait for it; return False when nothing has come."""
-        taken_in = False
-        while (packet := self._next_packet()) is not None:
-            if len(packet) < 5:
-                raise ProtocolError
-            number = int.from_bytes(packet[1:5], "big")
+        heap, at = self._incoming, 0
+        while len(heap) >= at + 4 and len(heap) >= (end := at + 4 + self._size_at(at)):
+            _, kind, number = _PACKET.unpack_from(heap, at)
             if (waiting := self._waiting.pop(number, None)) is None:
                 raise ProtocolError
-            waiting.take(number, packet[0], packet[5:])
+            waiting.take(number, kind, heap[at + _PACKET.size : end])
             if not waiting.missing and waiting.owner is not None:
                 self.answered.append(waiting)
-            taken_in = True
-        return taken_in
+            at = end
+        self._incoming = heap[at:]
+        return at > 0
 
-    def _next_packet(self) -> bytes | None:
-        if len(self._incoming) < 4:
-            return None
-        size = int.from_bytes(self._incoming[:4], "big")
-        if not 1 <= size <= _MAX_PACKET:
+    def _size_at(self, at: int) -> int:
+        size = int.from_bytes(self._incoming[at : at + 4], "big")
+        if not _PACKET.size - 4 <= size <= _MAX_PACKET:
             raise ProtocolError
-        if len(self._incoming) < 4 + size:
-            return None
-        packet = bytes(self._incoming[4 : 4 + size])
-        del self._incoming[: 4 + size]
-        return packet
+        return size
 
     def _hear(self, until: float) -> None:
         # Not 0, which would mean not to wait at all for what has already come.
@@ -359,9 +368,9 @@ class Round:
     def take(self, number: int, kind: int, body: bytes) -> None:
         """Note the answer to the question of this number."""
         place = number - self._first
-        if kind == _STATUS and (status := _Reply(body).u32()) != Status.OK:
+        if kind == _STATUS and (status := int.from_bytes(body[:4], "big")) != _OK:
             self.answers[place] = status
-        elif kind == self._questions[place].expected:
+        elif kind == self._questions[place].expected and len(body) >= 4:
             self.answers[place] = body
         else:
             raise ProtocolError
@@ -403,6 +412,14 @@ def good(answer: Answer) -> bytes:
 def found(answer: Answer) -> Attributes | None:
     """Return what the server says is there; None when there is nothing."""
     return None if answer == Status.NO_SUCH_FILE else _attributes(_Reply(good(answer)))
+
+
+def size_in(answer: bytes) -> int | None:
+    """Return the size of what is there, if the server says it."""
+    if len(answer) < _SIZED.size:
+        return None
+    flags, size = _SIZED.unpack_from(answer)
+    return size if flags & _HAS_SIZE else None
 
 
 def handle_in(answer: Answer) -> bytes:
@@ -453,6 +470,7 @@ def _string(data: bytes) -> bytes:
     return _u32(len(data)) + data
 
 
+@lru_cache(maxsize=1024)  # a path is asked about several times, and soon
 def _text(text: str) -> bytes:
     return _string(text.encode("utf-8", "surrogateescape"))
 
@@ -460,7 +478,7 @@ def _text(text: str) -> bytes:
 def _attributes(reply: _Reply) -> Attributes:
     size = mode = modified = None
     flags = reply.u32()
-    if flags & 0x01:
+    if flags & _HAS_SIZE:
         size = reply.u64()
     if flags & 0x02:
         reply.take(8)  # owner and group

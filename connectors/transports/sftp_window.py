@@ -12,15 +12,11 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-import paramiko
-
 from connectors.exceptions import OutcomeUnknown
 from connectors.port import Delivery
 from connectors.transports.conversation import Outgoing, Source, Underway
 from connectors.transports.sftp_protocol import SftpClient
-
-BROKEN: Final = (OSError, EOFError, paramiko.SSHException)
-"""What says that an SSH connection is gone, or silent for too long."""
+from connectors.transports.ssh import BROKEN
 
 _SLOW_S: Final = 0.001
 """When taking the next delivery lasts longer, what is ready is not kept waiting for it."""
@@ -107,6 +103,8 @@ class SftpWindow:
             self._end(delivery)
         elif not delivery.waits_for_its_turn:
             self._client.begin(delivery.wants, owner=delivery)
+            if self._client.has_much_to_send:
+                self._send()
         elif delivery.withdrawn:
             delivery.withdraw()
             self._attend(delivery)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Final
 
 import paramiko
@@ -26,6 +27,9 @@ from connectors.port import StepRecorder
 from connectors.results import RemoteIdentity
 from connectors.transports.ssh_keys import HOST_KEY_ALGORITHMS, HostKeyPin, UnusableKey, fingerprint, load_private_key
 
+BROKEN: Final = (OSError, EOFError, paramiko.SSHException)
+"""What says that a connection is gone, or silent for too long."""
+
 LOGIN_STEPS: Final = ("resolve", "connect", "host_key", "authenticate", "identity")
 
 _AGREEING: Final = " while agreeing on encryption"
@@ -35,6 +39,10 @@ _REFUSED: Final = {
     "ciphers": ["3des-cbc"],
     "macs": ["hmac-md5", "hmac-md5-96", "hmac-sha1-96"],
 }
+
+_FASTEST: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+_CIPHERS: Final[tuple[str, ...]] = paramiko.Transport._preferred_ciphers  # type: ignore[attr-defined]  # not in the stubs
+_MAX_TAKEN_IN: Final = 128 * 1024
 
 # `SSH-protoversion-softwareversion SP comments` (RFC 4253, section 4.2), and where a version begins in it.
 _GREETING: Final = re.compile(r"SSH-[^-]*-(?P<software>\S*) ?(?P<comments>.*)")
@@ -64,20 +72,28 @@ class SshTarget:
 
 
 class _PromptSocket(socket.socket):
-    """A socket that confirms at once what it has read.
+    """A socket that takes in whatever has come, and confirms it at once.
 
     Until it has logged us in, OpenSSH sends its next packet only when we have confirmed the one before (Nagle's
     algorithm), and Linux confirms 40 ms late when there is nothing to answer (tcp(7), TCP_QUICKACK: not permanent).
+    paramiko asks for a packet in two parts, each of which would be a call of the system.
     """
 
+    _taken_in = b""
+
     def recv(self, size: int, flags: int = 0) -> bytes:
-        data = super().recv(size, flags)
-        self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        if not self._taken_in:
+            self._taken_in = super().recv(_MAX_TAKEN_IN, flags)
+            self.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
+        data, self._taken_in = self._taken_in[:size], self._taken_in[size:]
         return data
 
 
 class SshTransport(paramiko.Transport):
     """paramiko's transport, asking for plain host keys of the given types only."""
+
+    # With these a packet is checked while it is decrypted; paramiko compares any other check byte by byte in Python.
+    _preferred_ciphers = (*_FASTEST, *(name for name in _CIPHERS if name not in _FASTEST))
 
     def __init__(self, connection: socket.socket, key_types: tuple[str, ...], timeout_s: float) -> None:
         # paramiko goes on trying to send for ever; the kernel gives up (tcp(7): also when the far end reads no more).
@@ -290,36 +306,45 @@ def silence_is_a_timeout(timeout_s: float) -> Iterator[None]:
         raise
 
 
-@contextmanager
-def translated(
-    target: SshTarget,
-    during: str,
-    *,
-    error_class: type[ConnectorError] = TemporaryError,
-) -> Iterator[None]:
-    """Turn what paramiko and the socket raise into our errors.
+class translated:  # noqa: N801  # used as a function, and as cheap as can be: several times for every file
+    """Turn what paramiko and the socket raise into our errors."""
 
-    Args:
-        target: whom we talk to.
-        during: what was going on, for REMOTE_ERROR.
-        error_class: what a broken link means here: TemporaryError, or OutcomeUnknown once the order may have arrived.
-    """
-    params: dict[str, Any] = {
-        "host": target.host,
-        "port": target.port,
-        "timeout_s": f"{target.timeout_s:g}",
-        "username": target.username,
-        "during": during,
-    }
-    try:
-        yield
-    except ConnectorError:
-        raise
-    except paramiko.AuthenticationException:
-        raise AuthenticationFailed(**params) from None
-    except (OSError, EOFError, paramiko.SSHException) as error:
-        code = _code_of(error) if issubclass(error_class, TemporaryError) else None
-        raise error_class(code, **params) from None
+    __slots__ = ("_during", "_error_class", "_target")
+
+    def __init__(self, target: SshTarget, during: str, *, error_class: type[ConnectorError] = TemporaryError) -> None:
+        """Begin something at the far end.
+
+        Args:
+            target: whom we talk to.
+            during: what is going on, for REMOTE_ERROR.
+            error_class: what a broken link means here: TemporaryError, or OutcomeUnknown once the order may have
+                arrived.
+        """
+        self._target, self._during, self._error_class = target, during, error_class
+
+    def __enter__(self) -> None:
+        """Watch the body."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Raise our error in the place of theirs."""
+        if error is None or isinstance(error, ConnectorError):
+            return
+        if isinstance(error, paramiko.AuthenticationException):
+            raise AuthenticationFailed(**self._params()) from None
+        if isinstance(error, BROKEN):
+            code = _code_of(error) if issubclass(self._error_class, TemporaryError) else None
+            raise self._error_class(code, **self._params()) from None
+
+    def _params(self) -> dict[str, Any]:
+        return {
+            "host": self._target.host,
+            "port": self._target.port,
+            "timeout_s": f"{self._target.timeout_s:g}",
+            "username": self._target.username,
+            "during": self._during,
+        }
 
 
 def _code_of(error: Exception) -> Code:
