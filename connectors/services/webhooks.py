@@ -100,6 +100,8 @@ def change(
         row = _locked(webhook)
         wanted = {"name": name, "enabled": enabled, "events": None if events is None else _in_order(events)}
         changes = assign(row, {column: value for column, value in wanted.items() if value is not None})
+        if enabled is not None:  # a person has seen why we disabled it
+            changes |= assign(row, {"disabled_because": ""})
         if url is not None and host is not None and url != _stored(row).get("url"):
             secret = standard_webhooks.new_secret()
             row.write_config({"url": url, "secret": secret})
@@ -107,7 +109,7 @@ def change(
             row.host = host
             row.claim = row.leased_until = None  # what is being sent to the old one right now is sent to the new one
         if secret or enabled:
-            row.disabled_because, row.failures_in_a_row, row.retry_at = "", 0, None
+            row.failures_in_a_row, row.retry_at = 0, None
         if changes:
             row.save()
             record(actor, "webhook.changed", org=row.org, target=row, **changes)

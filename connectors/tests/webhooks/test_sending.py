@@ -241,6 +241,18 @@ class TestAfterAFailure:
         assert (webhook.enabled, webhook.disabled_because, len(server.requests)) == (False, "GONE", 1)
         assert [row.state for row in WebhookDelivery.objects.order_by("occurred_at")] == ["FAILED", "PENDING"]
 
+    @pytest.mark.parametrize("enabled", [True, False])
+    def test_a_person_has_seen_why_it_is_disabled(self, receiver, subscribe, actor, enabled):
+        webhook, _ = subscribe(receiver())
+        Webhook.objects.update(enabled=False, disabled_because="FAILING", failures_in_a_row=10)
+
+        webhooks.change(webhook, actor, name="other")
+        assert Webhook.objects.get().disabled_because == "FAILING"
+        webhooks.change(webhook, actor, enabled=enabled)
+
+        webhook.refresh_from_db()
+        assert (webhook.enabled, webhook.disabled_because) == (enabled, "")
+
     def test_what_waited_for_a_disabled_webhook_goes_when_it_is_enabled(self, receiver, subscribe, actor, link):
         server = receiver()
         webhook, _ = subscribe(server)
