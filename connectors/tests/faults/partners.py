@@ -27,6 +27,9 @@ TIMEOUT_S = 1
 class Partner(ABC):
     """One far end; a context manager."""
 
+    heals_itself = True
+    """Whether the fault ends after some time."""
+
     @abstractmethod
     def __enter__(self) -> Self:
         """Open it, fault and all."""
@@ -93,6 +96,7 @@ class Folder(Partner):
     def __enter__(self) -> Self:
         self.folder.mkdir(parents=True)
         self._disk = SmallDisk(self.folder / "out")
+        self.heals_itself = not (self.full or self.missing)
         self._is_mounted = self.full and self._disk.__enter__()
         (self.folder / "out").mkdir(exist_ok=True)
         if self._is_mounted:
@@ -136,6 +140,7 @@ class BehindALine(Partner):
     def __enter__(self) -> Self:
         self.folder = self.server.home / self.name
         self._disk = SmallDisk(self.folder)
+        self.heals_itself = not (self.full or self.forbidden)
         self._is_mounted = self.full and self._disk.__enter__()
         self.folder.mkdir(exist_ok=True)
         if self._is_mounted:

@@ -36,6 +36,7 @@ from tenants.models import ApiKey, Organization, Role
 T = TypeVar("T")
 
 ON_THE_WAY = ("PENDING", "SENDING")
+SECONDS_PER_STRIKE = 1.5
 
 
 @dataclass
@@ -95,9 +96,10 @@ class Storm:
                 for happen in self._plan():
                     happen()
                     self._pass_time()
+                self._until_settled([customer for customer in self._customers if customer.partner.heals_itself])
                 for customer in self._customers:
                     customer.partner.heal()
-                self._until_settled()
+                self._until_settled(self._customers)
             for customer in self._customers:
                 self.faults += customer.faults() + list(self._left_over(customer))
         self._count()
@@ -114,7 +116,11 @@ class Storm:
         return Customer(cell, partner, org, ApiKey.objects.issue(org=org, role=Role.OPS, name="shop")[1], window)
 
     def _plan(self) -> list[Callable[[], None]]:
-        """Return the submissions in a random sequence, with the strikes at random moments in between."""
+        """Return the submissions in a random sequence, with the strikes at random moments in between.
+
+        They are spread, so that there are orders to come and orders under way at each strike.
+        """
+        self._pause_s = SECONDS_PER_STRIKE * len(self.strikes) / (len(self._customers) * self.orders)
         plan = [self._submission(customer) for customer in self._customers for _ in range(self.orders)]
         self.random.shuffle(plan)
         for position, strike in zip(
@@ -126,6 +132,7 @@ class Storm:
     def _submission(self, customer: Customer) -> Callable[[], None]:
         def submit() -> None:
             customer.submitted += 1
+            time.sleep(self._pause_s)
             order = sample_orders.minimal(f"SO-{customer.submitted}").as_json()
             patiently(lambda: self._post(customer.token, {"order": order}, key=order["order_id"]))
 
@@ -172,19 +179,24 @@ class Storm:
             self.counts[f"worker ended by itself: {worker.last_words()}"] += 1
         self.faults += patiently(self.random.choice(self._customers).faults)
 
-    def _until_settled(self) -> None:
+    def _until_settled(self, customers: list[Customer]) -> None:
         deadline = time.monotonic() + self.patience_s
-        while patiently(ERPExport.objects.filter(status__in=ON_THE_WAY).exists) and time.monotonic() < deadline:
+        on_the_way = ERPExport.objects.filter(org__in=[customer.org for customer in customers], status__in=ON_THE_WAY)
+        while patiently(on_the_way.exists) and time.monotonic() < deadline:
             self._pass_time()
-            time.sleep(0.2)
+            time.sleep(0.1)
 
     def _left_over(self, customer: Customer) -> Iterator[str]:
         exports = ERPExport.objects.filter(org=customer.org)
         if (count := exports.count()) != customer.submitted:
             yield f"{customer.cell.name}: {customer.submitted} orders were accepted, {count} are known"
         settled = ("SENT", "UNCONFIRMED") if customer.cell.consumes else ("SENT",)
-        for export in exports.exclude(status__in=settled):
-            yield f"{customer.cell.name}: order {export.order_id} is {export.status}: {export.error}"
+        for export in exports.exclude(status__in=settled).select_related("connection"):
+            code, connection = (export.error or {}).get("code"), export.connection
+            yield (
+                f"{customer.cell.name}: order {export.order_id} is {export.status} after {export.attempts} attempts "
+                f"({code}); the connection is {connection.health}, its breaker open until {connection.retry_at}"
+            )
 
     def _count(self) -> None:
         self.counts["orders"] = sum(customer.submitted for customer in self._customers)
