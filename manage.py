@@ -7,7 +7,7 @@ import sys
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
-from erpconfig import bootstrap
+from erpconfig import bootstrap, telemetry
 
 
 def main() -> None:
@@ -15,6 +15,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "erpconfig.settings")
     try:
         bootstrap.before_command(sys.argv[1] if len(sys.argv) > 1 else "help")
+        telemetry.start()
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"manage.py: {error}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from erpconfig import embedded_postgres, env, logging, parsers
+from erpconfig import embedded_postgres, env, logging, parsers, telemetry
 from erpconfig.paths import BASE_DIR, DATA_DIR
 
 _env = env.of_process()
@@ -55,6 +55,8 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
+if telemetry.is_wanted():
+    MIDDLEWARE.insert(0, "erpconfig.telemetry.RequestSpans")
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",

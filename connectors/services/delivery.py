@@ -29,7 +29,7 @@ from connectors.exceptions import (
 from connectors.models import ERPConnection, ExportStatus, Outcome
 from connectors.order import Order
 from connectors.port import Delivery, ExportContext
-from connectors.services import attempts, claims, exports, gates, health, installation, jobs
+from connectors.services import attempts, claims, exports, gates, health, installation, jobs, tracing
 from connectors.services.attempts import PASSING, USABLE_LEASE, Attempt, any_fault_is, understood
 from connectors.services.books import Books, BooksBeside
 from connectors.services.lines import Line, lines
@@ -337,11 +337,14 @@ class Turn:
         details: dict[str, Any] = {"request_id": export.request_id} if export.request_id else {}
         if verdict is not None:
             details |= {"outcome": str(verdict.outcome), "code": verdict.error["code"] if verdict.error else None}
+        details |= {
+            "export_id": str(export.pk),
+            "connection_id": str(export.connection_id),
+            "attempt": export.attempts,
+        }
+        tracing.record("export.attempt", attempt.started_at, org_id=export.org_id, event=event, **details)
         log.info(
             event,
-            export_id=str(export.pk),
-            connection_id=str(export.connection_id),
-            attempt=export.attempts,
             latency_ms=round((timezone.now() - attempt.started_at).total_seconds() * 1000),
             **details,
         )

@@ -18,7 +18,7 @@ from connectors.models.export import RETRYABLE
 from connectors.order import Order
 from connectors.port import ExportContext
 from connectors.results import Document
-from connectors.services import configurations, jobs
+from connectors.services import configurations, jobs, tracing
 from connectors.services.contexts import make_context
 from connectors.services.errors import (
     ExportExists,
@@ -57,6 +57,7 @@ _UNTRIED: Final = {
 _UNIQUE: Final = ("erp_export_idempotency_key", "erp_export_one_live_per_order")
 
 
+@tracing.traced("export.submit")
 def submit(org: Organization, actor: Actor, order: Order, *, idempotency_key: str) -> tuple[ERPExport, bool]:
     """Accept an order: commit its export and the job that sends it in one transaction.
 
@@ -81,6 +82,7 @@ def submit(org: Organization, actor: Actor, order: Order, *, idempotency_key: st
             export = _accept(org, actor, connection, order, fingerprint=fingerprint, idempotency_key=idempotency_key)
             if export is not None:
                 _log("export.submitted", export)
+                tracing.note(org_id=org.pk, export_id=export.pk, connection_id=export.connection_id)
                 return export, True
         # A repeated request is answered, whatever stands in its way by now.
         if (earlier := _submitted_before(org, fingerprint, idempotency_key)) is not None:

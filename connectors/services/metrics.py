@@ -43,7 +43,7 @@ RECENTLY: Final = timedelta(minutes=15)
 _SECONDS: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
 """The upper bounds of the buckets of the delivery latency."""
 
-_DELIVERIES: Final = 2000
+_DELIVERIES: Final = 1000
 """So many deliveries at most, the latest ones, stand for the latency: enough for its 99th percentile."""
 
 _MANY: Final = 100_000
@@ -176,7 +176,7 @@ def _deliveries() -> Iterator[Metric]:
     bounds = [*map(str, _SECONDS), "+Inf"]
     yield GaugeHistogramMetricFamily(
         "erp_export_delivery_seconds",
-        "From acceptance to delivery, of the latest deliveries of the last 15 minutes (2,000 at most).",
+        "From acceptance to delivery, of the latest deliveries of the last 15 minutes (1,000 at most).",
         buckets=[(bound, sum(buckets[: place + 1])) for place, bound in enumerate(bounds)],
         gsum_value=total,
     )
