@@ -214,8 +214,11 @@ class FilesystemFolder(Folder):
 
     def _put_behind(self, name: str, content: bytes, folder: FilesystemFolder, temp_name: str) -> Conversation[None]:
         """Write a file under a temporary name, and give the complete file its own."""
-        folder.remove(temp_name)
-        identity = folder._write(temp_name, content)
+        try:
+            identity = folder._write(temp_name, content)
+        except FileExistsError:  # left by an earlier attempt
+            folder.remove(temp_name)
+            identity = folder._write(temp_name, content)
         try:
             yield MY_TURN
         except Withdrawn:
@@ -327,15 +330,23 @@ def _rename_without_replacing(source_fd: int, source: str, target_fd: int, targe
     os.unlink(source, dir_fd=source_fd)
 
 
-@contextmanager
-def _translated(path: str) -> Iterator[None]:
+class _translated:  # noqa: N801  # used as a function, and as cheap as can be: several times for every file
     """Turn what the operating system raises into our errors."""
-    try:
-        yield
-    except FileExistsError:
-        raise NameTaken from None
-    except OSError as error:
-        code = _CODES.get(error.errno or 0, Code.REMOTE_ERROR)
-        raise TemporaryError(code, path=path, during=f" for {path}") from None
-    except (ValueError, RuntimeError):  # a NUL in the path, or links that go round in circles
-        raise TemporaryError(Code.PATH_NOT_FOUND, path=path) from None
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(error, FileExistsError):
+            raise NameTaken from None
+        if isinstance(error, OSError):
+            code = _CODES.get(error.errno or 0, Code.REMOTE_ERROR)
+            raise TemporaryError(code, path=self._path, during=f" for {self._path}") from None
+        if isinstance(error, ValueError | RuntimeError):  # a NUL in the path, or links that go round in circles
+            raise TemporaryError(Code.PATH_NOT_FOUND, path=self._path) from None

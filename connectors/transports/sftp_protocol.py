@@ -305,15 +305,20 @@ class SftpClient:
     def _take_in(self) -> bool:
         """Give what has come to the rounds that wait for it; return False when nothing has come."""
         heap, at = self._incoming, 0
-        while len(heap) >= at + 4 and len(heap) >= (end := at + 4 + self._size_at(at)):
-            _, kind, number = _PACKET.unpack_from(heap, at)
-            if (waiting := self._waiting.pop(number, None)) is None:
+        while len(heap) - at >= _PACKET.size:
+            size, kind, number = _PACKET.unpack_from(heap, at)
+            end = at + 4 + size
+            if end > len(heap):
+                break
+            if (waiting := self._waiting.pop(number, None)) is None or size < _PACKET.size - 4:
                 raise ProtocolError
             waiting.take(number, kind, heap[at + _PACKET.size : end])
             if not waiting.missing and waiting.owner is not None:
                 self.answered.append(waiting)
             at = end
         self._incoming = heap[at:]
+        if len(self._incoming) >= 4:
+            self._size_at(0)  # which refuses what no server may send
         return at > 0
 
     def _size_at(self, at: int) -> int:
