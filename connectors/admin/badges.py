@@ -36,7 +36,7 @@ _EXPORT_KIND: Final = {
     ExportStatus.FAILED: "bad",
     ExportStatus.CANCELLED: "off",
 }
-_ATTEMPT_KIND: Final = {
+ATTEMPT_KIND: Final = {
     Outcome.SENT: "good",
     Outcome.FOUND: "good",
     Outcome.TEMPORARY: "warn",
@@ -93,8 +93,3 @@ def export_badge(status: str) -> SafeString:
 def waiting_badge(export: ERPExport) -> SafeString:
     """Return where an export is, and whether a person has to let it go."""
     return badge("warn", "waits for approval") if export.held else export_badge(export.status)
-
-
-def attempt_badge(outcome: str) -> SafeString:
-    """Return how an attempt ended."""
-    return badge(_ATTEMPT_KIND[Outcome(outcome)], Outcome(outcome).label)

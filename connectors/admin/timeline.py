@@ -12,9 +12,8 @@ from django.utils.formats import date_format
 from django.utils.safestring import SafeString
 from django.utils.timezone import localtime
 
-from connectors.admin.acknowledgements import outcome_badge
-from connectors.admin.badges import attempt_badge
-from connectors.models import ERPExport
+from connectors.admin.badges import ATTEMPT_KIND
+from connectors.models import AckOutcome, ERPExport, Outcome
 from connectors.services import timeline
 from connectors.services.timeline import Event, EventKind
 from tenants.actors import ActorKind
@@ -41,7 +40,9 @@ class Moment:
     """One entry of an export's timeline."""
 
     at: datetime
-    badge: SafeString
+    tone: str
+    """Good, bad, warn or off."""
+    word: str
     title: str
     took_ms: int | None = None
     facts: dict[str, Any] = field(default_factory=dict)
@@ -49,6 +50,11 @@ class Moment:
     steps: list[dict[str, Any]] = field(default_factory=list)
     export_id: UUID | None = None
     """The export before or after this one."""
+
+    @property
+    def badge(self) -> SafeString:
+        """Return how it went, in a word."""
+        return badge(self.tone, self.word)
 
 
 def moments(export: ERPExport) -> Iterator[Moment]:
@@ -58,10 +64,10 @@ def moments(export: ERPExport) -> Iterator[Moment]:
             case EventKind.ATTEMPT:
                 yield _attempt(event)
             case EventKind.ANSWERED:
-                yield _moment(event, outcome_badge(event.outcome), "The ERP said something that changed nothing")
+                word = AckOutcome(event.outcome).label
+                yield _moment(event, "off", word, "The ERP said something that changed nothing")
             case _:
-                kind, word, title = _SAID[event.kind]
-                yield _moment(event, badge(kind, word), title)
+                yield _moment(event, *_SAID[event.kind])
 
 
 def present(facts: dict[str, Any]) -> dict[str, Any]:
@@ -71,12 +77,20 @@ def present(facts: dict[str, Any]) -> dict[str, Any]:
 
 def _attempt(event: Event) -> Moment:
     ended = event.until or event.at
-    facts = {f"receipt: {name}": value for name, value in (event.receipt or {}).items()}
-    if event.next_attempt_at:
-        facts["next attempt"] = date_format(localtime(event.next_attempt_at), "Y-m-d H:i:s")
+    receipt = event.receipt or {}
+    facts = {
+        "lies at": receipt.get("location"),
+        "size": f"{receipt['size']:,} bytes" if "size" in receipt else "",
+        "SHA-256": receipt.get("sha256"),
+        "over": receipt.get("transport"),
+        "noticed": _noticed(receipt),
+        "next attempt": date_format(localtime(event.next_attempt_at), "Y-m-d H:i:s") if event.next_attempt_at else "",
+    }
+    outcome = Outcome(event.outcome)
     return Moment(
         at=event.at,
-        badge=attempt_badge(event.outcome),
+        tone=ATTEMPT_KIND[outcome],
+        word=outcome.label,
         title=f"Attempt {event.attempt}",
         took_ms=round((ended - event.at).total_seconds() * 1000),
         facts=present(facts),
@@ -85,20 +99,26 @@ def _attempt(event: Event) -> Moment:
     )
 
 
-def _moment(event: Event, shown: SafeString, title: str) -> Moment:
+def _noticed(receipt: dict[str, Any]) -> str:
+    if receipt.get("taken"):
+        return "the far end had taken it before anybody could look"
+    return "it was there already" if receipt.get("already_delivered") else ""
+
+
+def _moment(event: Event, tone: str, word: str, title: str) -> Moment:
     who = f"{event.actor_label} ({ActorKind(event.actor_kind).label})" if event.actor_kind else ""
     facts = {
         "by": who,
         "reason": event.reason,
         "ERP order": event.erp_order_id,
         "file": event.answer,
-        "lies at": (event.receipt or {}).get("location"),
         "request": event.request_id,
         "idempotency key": event.idempotency_key,
     }
     return Moment(
         at=event.at,
-        badge=shown,
+        tone=tone,
+        word=word,
         title=title,
         facts=present(facts),
         # What ended an attempt stands there already.

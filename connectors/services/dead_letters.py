@@ -24,6 +24,7 @@ from tenants.models import Organization
 AT_ONCE: Final = 1_000
 """How many one request may send again or put aside."""
 
+_LOOK_FIRST: Final = "Look for each order in the ERP. What is there, put aside; what is not, send again."
 _CODE: Final = Coalesce(KeyTextTransform("code", "error"), Value(""), output_field=TextField())
 _ENDED: Final = Coalesce("finished_at", "created_at")
 
@@ -155,4 +156,6 @@ def _cause(row: dict[str, Any]) -> Cause:
     if row["code"] in codes.CATALOGUE and (messages != 1 or hints != 1):
         text = codes.describe(Code(row["code"]))
         message, hint = text.message, text.hint
+    if row["status"] == ExportStatus.UNCONFIRMED:
+        hint = _LOOK_FIRST
     return Cause(**row, message=message, hint=hint)
