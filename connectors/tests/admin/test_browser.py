@@ -15,6 +15,7 @@ from connectors.services import delivery, diagnosis, exports
 from connectors.testing import sample_orders
 from connectors.tests.admin.conftest import CHROMIUM, DESK, SECRET, TELEPHONE
 from connectors.tests.admin.pages import at
+from connectors.tests.rows import an_export
 from tenants.models import ApiKey
 
 pytestmark = [
@@ -171,6 +172,7 @@ def test_no_page_is_wider_than_the_screen_or_asks_elsewhere(
     export, _ = exports.submit(acme, actor, sample_orders.complete(), idempotency_key="k")
     delivery.drain(mock.pk)
     diagnosis.test(mock, actor)
+    an_export(mock, "FAILED", error={"code": "NO_SPACE", "message": "Full: " + "x" * 100, "hint": ""})
     page.set_viewport_size(size)
 
     for address in (
@@ -181,6 +183,7 @@ def test_no_page_is_wider_than_the_screen_or_asks_elsewhere(
         f"{at('erpconnection', 'add')}?org={acme.pk}&connector_type=DROPZONE_JSON_V1",
         at("erpexport", "change", export.pk),
         at("erpexport", "document", export.pk),
+        at("erpexport", "dead-letters"),
     ):
         page.goto(address)
         too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")

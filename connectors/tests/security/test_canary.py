@@ -152,6 +152,7 @@ def test_nothing_comes_out_of_the_api(api, acme, planted, canaries, ear, logs, m
     post(f"{url}/test")
     for path in (
         "me", "connectors", url, f"{url}/tests", f"{url}/revisions", f"{url}/monitoring", f"{url}/staged",
+        f"{url}/delivery", f"exports/{ERPExport.objects.get().pk}/timeline",
         "connector-types", "exports", f"exports/{ERPExport.objects.get().pk}",
         f"exports/{ERPExport.objects.get().pk}/attempts", f"exports/{ERPExport.objects.get().pk}/document",
         "acknowledgements", "audit-events", "schema", "/metrics", "/readyz",
