@@ -86,7 +86,7 @@ class FilesystemStore(FileStore):
         while not source.is_dry:
             group = list(_begun(source, min(window, _MAX_GROUP)))
             _publish(source, group)
-            _make_durable(group)
+            _make_durable(source, group)
             for each in group:
                 assert each.delivery is not None
                 yield each.delivery
@@ -291,13 +291,15 @@ def _publish(source: Source, group: list[Underway]) -> None:
             source.close()
 
 
-def _make_durable(group: list[Underway]) -> None:
+def _make_durable(source: Source, group: list[Underway]) -> None:
     """Write to the disk which names their folder holds."""
     waiting = [each for each in group if each.delivery is None]
     troubles = {folder_fd: _sync(folder_fd) for folder_fd in {each.wants for each in waiting}}
     for each in waiting:
         trouble = troubles[each.wants]
         each.fail(trouble) if trouble else each.go_on()
+        if each.stops_the_line:
+            source.close()
 
 
 def _sync(folder_fd: int) -> OSError | None:
