@@ -16,7 +16,15 @@ from connectors.models.acknowledgement import AcknowledgementQuerySet
 from connectors.models.export import ExportQuerySet
 from connectors.services import acknowledgements
 from connectors.services.errors import NotOpen
-from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, badge, has_role, organizations_of
+from tenants.admin import (
+    OccurringFilter,
+    OrganizationFilter,
+    OrganizationScopedAdmin,
+    actor_of,
+    badge,
+    has_role,
+    organizations_of,
+)
 from tenants.permissions import ALL, CONFIGURE, OPERATE
 
 _KIND: Final = {
@@ -73,7 +81,7 @@ class AcknowledgementAdmin(OrganizationScopedAdmin):
     list_filter = (
         OpenFilter,
         "outcome",
-        ("connection", admin.RelatedOnlyFieldListFilter),
+        ("connection", OccurringFilter),
         ("org", OrganizationFilter),
         "received_at",
     )

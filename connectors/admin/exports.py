@@ -22,7 +22,7 @@ from connectors.results import Document
 from connectors.services import documents, exports
 from connectors.services.errors import Refused
 from tenants.actors import Actor
-from tenants.admin import OrganizationFilter, actor_of, has_role, organizations_of
+from tenants.admin import OccurringFilter, OrganizationFilter, actor_of, has_role, organizations_of
 from tenants.permissions import ALL, APPROVE, CONFIGURE, OPERATE
 
 _SHOWN_LINES: Final = 200
@@ -49,14 +49,13 @@ class ExportAdmin(DeadLetters):
         "held",
         OverdueFilter,
         CauseFilter,
-        ("connection", admin.RelatedOnlyFieldListFilter),
+        ("connection", OccurringFilter),
         ("org", OrganizationFilter),
         "created_at",
     )
     list_select_related = ("org", "connection")
     search_fields = ("order_id", "filename", "erp_order_id")
     search_help_text = "Order id, file name or the ERP's order number"
-    date_hierarchy = "created_at"
     show_full_result_count = False
     actions = ("retry_selected", "cancel_selected")
 

@@ -14,7 +14,7 @@ from connectors.admin.badges import outcome_badge
 from connectors.admin.live_tests import RefusalsSaid, stream_of
 from connectors.models import ConnectionTest
 from connectors.services import diagnosis
-from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, has_role
+from tenants.admin import OccurringFilter, OrganizationFilter, OrganizationScopedAdmin, actor_of, has_role
 from tenants.permissions import CONFIGURE, TEST
 
 
@@ -38,7 +38,7 @@ class ConnectionTestAdmin(OrganizationScopedAdmin):
         "success",
         "subject",
         "code",
-        ("connection", admin.RelatedOnlyFieldListFilter),
+        ("connection", OccurringFilter),
         ("org", OrganizationFilter),
     )
     list_select_related = ("connection", "org")

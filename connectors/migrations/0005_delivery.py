@@ -320,4 +320,35 @@ class Migration(migrations.Migration):
             model_name='erpexport',
             index=models.Index(condition=models.Q(('held', False), ('status', 'PENDING')), fields=['connection', 'created_at', 'id'], name='erp_export_in_line'),
         ),
+        migrations.AlterField(
+            model_name='erpexport',
+            name='connection',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='exports', to='connectors.erpconnection'),
+        ),
+        migrations.AlterField(
+            model_name='erpexport',
+            name='org',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='exports', to='tenants.organization'),
+        ),
+        migrations.AlterField(
+            model_name='exportattempt',
+            name='export',
+            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='attempt_log', to='connectors.erpexport'),
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(fields=['status', 'org', '-created_at', '-id'], name='erp_export_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(fields=['org', 'order_id'], name='erp_export_by_order'),
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(fields=['connection', '-created_at', '-id'], name='erp_export_by_connection'),
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(fields=['-created_at', '-id'], name='erp_export_by_time'),
+        ),
     ]

@@ -85,8 +85,9 @@ class ERPExport(models.Model):
     """One order on its way to one connection."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="exports")
-    connection = models.ForeignKey(ERPConnection, on_delete=models.PROTECT, related_name="exports")
+    # Neither needs an index of its own: each begins one of those below.
+    org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="exports", db_index=False)
+    connection = models.ForeignKey(ERPConnection, on_delete=models.PROTECT, related_name="exports", db_index=False)
     status = models.CharField(max_length=16, choices=ExportStatus, default=ExportStatus.PENDING)
 
     order_id = models.CharField(max_length=64)
@@ -155,6 +156,10 @@ class ERPExport(models.Model):
         )
         indexes = (
             models.Index(fields=("org", "-created_at", "-id"), name="erp_export_by_org"),
+            models.Index(fields=("status", "org", "-created_at", "-id"), name="erp_export_by_status"),
+            models.Index(fields=("org", "order_id"), name="erp_export_by_order"),
+            models.Index(fields=("connection", "-created_at", "-id"), name="erp_export_by_connection"),
+            models.Index(fields=("-created_at", "-id"), name="erp_export_by_time"),
             models.Index(
                 fields=("connection", "created_at", "id"),
                 condition=models.Q(status="PENDING", held=False),
@@ -219,7 +224,7 @@ class ExportAttempt(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     org = models.ForeignKey(Organization, on_delete=models.PROTECT, related_name="+")
-    export = models.ForeignKey(ERPExport, on_delete=models.PROTECT, related_name="attempt_log")
+    export = models.ForeignKey(ERPExport, on_delete=models.PROTECT, related_name="attempt_log", db_index=False)
     number = models.PositiveIntegerField()
     started_at = models.DateTimeField()
     finished_at = models.DateTimeField(default=timezone.now)
