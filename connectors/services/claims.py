@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from itertools import takewhile
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,7 +15,7 @@ import structlog
 from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import F, Model
+from django.db.models import Exists, F, Model, OuterRef
 from django.utils import timezone
 
 from connectors.models import ERPConnection, ERPExport, ExportAttempt, ExportStatus
@@ -51,24 +50,22 @@ def claim(connection: ERPConnection, *, turn: UUID, most: int, may_look_up: bool
     """
     now = timezone.now()
     with transaction.atomic():
-        row = _locked(connection)
-        if row is None or is_busy(row.pk, turn=turn):
+        row = _locked(connection, turn)
+        if row is None:
             return Claimed([])
         gate = gates.gate_of(row, now=now, most=most)
-        exports = _next(row, gate, now) if gate.room else []
-        if not exports or (exports[0].outcome_unknown and not may_look_up):
-            return Claimed([], gate.opens_at)
-        gates.note_taken(row, len(exports), now=now)
-        _take(exports, turn, now)
+        exports = _take(row, gate, turn=turn, now=now, may_look_up=may_look_up) if gate.room else []
+        if exports:
+            gates.note_taken(row, len(exports), now=now)
     row.org = connection.org
     for export in exports:
         export.connection, export.org = row, row.org
-    return Claimed(exports)
+    return Claimed(exports, gate.opens_at)
 
 
 def is_busy(connection_id: UUID | str, *, turn: UUID) -> bool:
     """Return whether another turn is sending, or has left something behind that nobody has looked after yet."""
-    sending = ERPExport.objects.filter(connection_id=connection_id, status=ExportStatus.SENDING)
+    sending = ERPExport.objects.filter(connection_id=UUID(str(connection_id)), status=ExportStatus.SENDING)
     busy: bool = sending.exclude(claim=turn).exists()
     return busy
 
@@ -178,37 +175,55 @@ _FREEZE = """
 """
 
 
-def _locked(connection: ERPConnection) -> ERPConnection | None:
-    """Return the row if it may be used with this revision; nobody else claims until the transaction ends."""
+_CLAIM = """
+    WITH line AS (
+        SELECT id, created_at, outcome_unknown, next_attempt_at IS NULL OR next_attempt_at <= %(now)s AS is_due
+          FROM erp_export
+         WHERE connection_id = %(connection)s AND status = 'PENDING' AND NOT held
+           AND (outcome_unknown OR NOT %(only_look_ups)s)
+         ORDER BY created_at, id LIMIT %(most)s FOR UPDATE),
+    head AS (
+        SELECT outcome_unknown FROM line ORDER BY created_at, id LIMIT 1),
+    next AS (
+        SELECT line.id, bool_and(is_due AND line.outcome_unknown = head.outcome_unknown)
+                        OVER (ORDER BY created_at, line.id) AS is_next
+          FROM line, head
+         WHERE %(may_look_up)s OR NOT head.outcome_unknown)
+    UPDATE erp_export AS export
+       SET status = 'SENDING', attempts = attempts + 1, claim = %(turn)s, leased_until = %(leased_until)s,
+           updated_at = %(now)s
+      FROM next
+     WHERE export.id = next.id AND next.is_next
+ RETURNING export.*
+"""
+"""Those at the head of the line that are due and alike: either all are to be looked up, or none."""
+
+
+def _locked(connection: ERPConnection, turn: UUID) -> ERPConnection | None:
+    """Return the row if this turn may use it with this revision; nobody else claims until the transaction ends."""
     rows = ERPConnection.objects.usable().select_for_update(no_key=True, of=("self",)).defer("config_encrypted")
-    row: ERPConnection | None = rows.filter(pk=connection.pk, revision=connection.revision).first()
+    busy = Exists(ERPExport.objects.filter(connection=OuterRef("pk"), status=ExportStatus.SENDING).exclude(claim=turn))
+    row: ERPConnection | None = rows.filter(~busy, pk=connection.pk, revision=connection.revision).first()
     return row
 
 
-def _next(connection: ERPConnection, gate: gates.Gate, now: datetime) -> list[ERPExport]:
-    in_line = connection.exports.in_line(only_look_ups=gate.only_look_ups)
-    line = list(in_line.select_for_update(of=("self",))[: gate.room])
-    return list(
-        takewhile(lambda export: _is_due(export, now) and export.outcome_unknown == line[0].outcome_unknown, line)
-    )
+def _take(
+    connection: ERPConnection, gate: gates.Gate, *, turn: UUID, now: datetime, may_look_up: bool
+) -> list[ERPExport]:
+    values = {
+        "connection": connection.pk,
+        "only_look_ups": gate.only_look_ups,
+        "may_look_up": may_look_up,
+        "most": gate.room,
+        "turn": turn,
+        "now": now,
+        "leased_until": now + timedelta(seconds=settings.EXPORT_LEASE_SECONDS),
+    }
+    return sorted(ERPExport.objects.raw(_CLAIM, values), key=lambda export: (export.created_at, export.pk))
 
 
 def _is_due(export: ERPExport | None, now: datetime) -> bool:
     return export is not None and (export.next_attempt_at is None or export.next_attempt_at <= now)
-
-
-def _take(exports: list[ERPExport], turn: UUID, now: datetime) -> None:
-    leased_until = now + timedelta(seconds=settings.EXPORT_LEASE_SECONDS)
-    ERPExport.objects.filter(pk__in=[export.pk for export in exports]).update(
-        status=ExportStatus.SENDING,
-        attempts=F("attempts") + 1,
-        claim=turn,
-        leased_until=leased_until,
-        updated_at=now,
-    )
-    for export in exports:
-        export.status, export.claim, export.leased_until = ExportStatus.SENDING, turn, leased_until
-        export.attempts += 1
 
 
 def _frozen(export: ERPExport) -> tuple[Any, ...]:

@@ -143,9 +143,11 @@ class Turn:
             return False
         before, self._line, self._in_trouble = self._attempts, line, False
         try:
-            if claimed := self._claim(line):
+            while not self._in_trouble and (claimed := self._claim(line)):
                 work = self._look_up if claimed[0].export.outcome_unknown else self._send
                 work(line, claimed)
+                if self._is_over():
+                    break
         except BaseException:
             self._in_trouble = True
             raise
