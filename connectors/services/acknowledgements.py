@@ -84,7 +84,7 @@ _NOTE: Final = f"""
        SET export_id = EXCLUDED.export_id, outcome = EXCLUDED.outcome
      WHERE known.outcome <> EXCLUDED.outcome AND known.outcome = ANY(%s)
     RETURNING known.id, known.resolved_at
-"""  # noqa: S608  # nosec B608  # names of our own
+"""  # noqa: S608  # names of our own
 """Answers with nothing when the same is written there already."""
 
 
