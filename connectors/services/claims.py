@@ -15,7 +15,7 @@ import structlog
 from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import Exists, F, Model, OuterRef
+from django.db.models import F, Model
 from django.utils import timezone
 
 from connectors.models import ERPConnection, ERPExport, ExportAttempt, ExportStatus
@@ -50,7 +50,7 @@ def claim(connection: ERPConnection, *, turn: UUID, most: int, may_look_up: bool
     """
     now = timezone.now()
     with transaction.atomic():
-        row = _locked(connection, turn)
+        row = _locked(connection)
         if row is None:
             return Claimed([])
         gate = gates.gate_of(row, now=now, most=most)
@@ -181,6 +181,9 @@ _CLAIM = """
           FROM erp_export
          WHERE connection_id = %(connection)s AND status = 'PENDING' AND NOT held
            AND (outcome_unknown OR NOT %(only_look_ups)s)
+           AND NOT EXISTS (
+               SELECT FROM erp_export
+                WHERE connection_id = %(connection)s AND status = 'SENDING' AND claim IS DISTINCT FROM %(turn)s)
          ORDER BY created_at, id LIMIT %(most)s FOR UPDATE),
     head AS (
         SELECT outcome_unknown FROM line ORDER BY created_at, id LIMIT 1),
@@ -196,14 +199,17 @@ _CLAIM = """
      WHERE export.id = next.id AND next.is_next
  RETURNING export.*
 """
-"""Those at the head of the line that are due and alike: either all are to be looked up, or none."""
+"""Those at the head of the line that are due and alike: either all are to be looked up, or none.
+
+Whether another turn is busy is asked here: a statement that has to wait for the lock of the connection does not see
+what that turn took.
+"""
 
 
-def _locked(connection: ERPConnection, turn: UUID) -> ERPConnection | None:
-    """Return the row if this turn may use it with this revision; nobody else claims until the transaction ends."""
+def _locked(connection: ERPConnection) -> ERPConnection | None:
+    """Return the row if it may be used with this revision; nobody else claims until the transaction ends."""
     rows = ERPConnection.objects.usable().select_for_update(no_key=True, of=("self",)).defer("config_encrypted")
-    busy = Exists(ERPExport.objects.filter(connection=OuterRef("pk"), status=ExportStatus.SENDING).exclude(claim=turn))
-    row: ERPConnection | None = rows.filter(~busy, pk=connection.pk, revision=connection.revision).first()
+    row: ERPConnection | None = rows.filter(pk=connection.pk, revision=connection.revision).first()
     return row
 
 

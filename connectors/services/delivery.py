@@ -146,6 +146,8 @@ class Turn:
             while not self._in_trouble and (claimed := self._claim(line)):
                 work = self._look_up if claimed[0].export.outcome_unknown else self._send
                 work(line, claimed)
+                if self._lost is not None:
+                    raise self._lost
                 if self._is_over():
                     break
         except BaseException:
@@ -164,7 +166,11 @@ class Turn:
     def _claim(self, line: Line, *, may_look_up: bool = True) -> list[Attempt]:
         # No more than can be under way: the rest shall meet a configuration that changes meanwhile, and be in no doubt
         # when this worker is killed.
-        claimed = claims.claim(line.connection, turn=self._id, most=line.room, may_look_up=may_look_up)
+        try:
+            claimed = claims.claim(line.connection, turn=self._id, most=line.room, may_look_up=may_look_up)
+        except DATABASE_AWAY:  # it may have been kept all the same: what comes behind that must not overtake it
+            self.stop()
+            raise
         self._opens_at = claimed.opens_at
         self._is_known_to_work = False
         made = [Attempt.at(export) for export in claimed.exports]
@@ -219,8 +225,6 @@ class Turn:
             for delivery in self._deliveries(line, self._stream(line, claimed, only_these=only_these)):
                 self._receive(line, delivery)
         self._books = Books()
-        if self._lost is not None:
-            raise self._lost
 
     def _deliveries(self, line: Line, stream: Iterator[tuple[Order, ExportContext]]) -> Iterator[Delivery]:
         """Yield the end of each export, also where the connector breaks down without a word."""
@@ -249,6 +253,8 @@ class Turn:
             while claimed:
                 coming = self._books.ask(load) if self._books.looks_ahead else None
                 for attempt in claimed:
+                    if self._in_trouble or self._stopped.is_set():
+                        return
                     if attempt.error is not None:
                         self._fail(line, attempt, attempt.error)
                     elif attempt.order is None or not attempt.is_ours:
@@ -257,10 +263,9 @@ class Turn:
                         self._begun.add(attempt.export.pk)
                         give_back()
                         yield attempt.order, attempt.context
-                    if self._in_trouble:
-                        return
                 claimed = (coming or self._books.ask(load)).result()
         except DATABASE_AWAY:  # what is under way comes to its end; the next turn asks again
+            self.stop()
             log.warning("delivery.database_away", connection_id=str(self._connection_id))
 
     def _load(self, line: Line) -> list[Attempt]:
@@ -281,6 +286,9 @@ class Turn:
             self._fail(line, attempt, understood(delivery.error, otherwise=OutcomeUnknown))
         else:  # nothing of it was sent, and nothing is wrong with it
             self._begun.discard(attempt.export.pk)
+            if attempt.export.outcome_unknown:
+                # It was looked up, and cleared away since: that its temporary file is gone says nothing any more.
+                self._settle(attempt, not_there(), lambda: None)
 
     # Settling
 

@@ -1,0 +1,106 @@
+"""What comes between a turn and its database, its far end or another turn at the worst moment."""
+
+import threading
+from uuid import uuid4
+
+import pytest
+from django.db import OperationalError, transaction
+from django.db import connection as database
+
+from connectors.adapters.mock import MockConnector
+from connectors.exceptions import TemporaryError
+from connectors.models import ERPExport
+from connectors.port import Delivery, ExportSession
+from connectors.services import claims, delivery, exports
+from connectors.testing import sample_orders
+from connectors.tests.workers.processes import wait_for
+
+
+@pytest.fixture
+def submit(acme, actor):
+    def submit(order_id):
+        return exports.submit(acme, actor, sample_orders.minimal(order_id), idempotency_key=order_id)[0]
+
+    return submit
+
+
+def states():
+    return list(ERPExport.objects.order_by("created_at").values_list("status", "attempts", "outcome_unknown"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_turn_that_waited_for_another_one_to_claim_takes_nothing(connect, submit):
+    connection = connect()
+    submit("SO-1"), submit("SO-2")
+    claimed = []
+
+    def claim():
+        try:
+            claimed.append(claims.claim(connection, turn=uuid4(), most=1).exports)
+        finally:
+            database.close()
+
+    second = threading.Thread(target=claim)
+    with transaction.atomic():
+        claims.claim(connection, turn=uuid4(), most=1)
+        second.start()
+        wait_for(_somebody_waits_for_a_lock)
+    second.join()
+
+    assert claimed == [[]]
+
+
+def _somebody_waits_for_a_lock():
+    with database.cursor() as cursor:
+        cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+        return cursor.fetchone()[0]
+
+
+class Withdrawing(ExportSession):
+    """The first order fails, and all behind it are cleared away."""
+
+    def export(self, order, context):
+        raise NotImplementedError
+
+    def export_many(self, exports, *, window):
+        contexts = [context for _, context in exports]
+        yield Delivery(context=contexts[0], error=TemporaryError())
+        yield from (Delivery(context=context) for context in contexts[1:])
+
+    def find(self, order, context):
+        return None
+
+
+def test_what_was_looked_up_and_then_cleared_away_is_in_doubt_no_more(connect, submit, monkeypatch):
+    """Its temporary file is gone by now: to find nothing of it would look as if it had been taken."""
+    connection = connect()
+    submit("SO-1"), submit("SO-2")
+    ERPExport.objects.update(outcome_unknown=True, attempts=1)
+    monkeypatch.setattr(MockConnector, "supports_session", True)
+    line = delivery.lines.take(connection)
+    line._session = Withdrawing()
+    delivery.lines.give_back(line)
+
+    delivery.drain(connection.pk)
+
+    assert states() == [("PENDING", 2, False), ("PENDING", 1, False)]
+
+
+def test_after_a_claim_whose_answer_was_lost_nothing_is_sent(connect, submit, monkeypatch):
+    """What it took is under way for all that anybody knows; the lease ends that."""
+    connection = connect()
+    submit("SO-1"), submit("SO-2"), submit("SO-3")
+    real, answers = claims.claim, []
+
+    def claim(*args, **kwargs):
+        claimed = real(*args, **kwargs)
+        answers.append(claimed)
+        if len(answers) == 2:
+            raise OperationalError
+        return claimed
+
+    monkeypatch.setattr(claims, "claim", claim)
+
+    delivery.drain(connection.pk)
+
+    assert [status for status, *_ in states()] == ["SENT", "SENDING", "PENDING"]
