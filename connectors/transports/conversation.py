@@ -63,6 +63,9 @@ class Underway:
     def go_on(self, news: object = None) -> None:
         """Tell it what it was waiting for."""
         if self.wants is MY_TURN:
+            if self.context.remaining_s <= 0:  # by now somebody else may look after it
+                self.fail(TimeoutError())
+                return
             self.had_its_turn = True
         try:
             self.wants = self._conversation.send(news)

@@ -191,7 +191,13 @@ class FileDrop:
                 document.filename, document.content, temporary=self._temporary(document.filename)
             )
         except NameTaken:
-            if self._lies_there(document):
+            try:
+                lies_there = self._lies_there(document)
+            except TemporaryError as error:
+                if error.code not in CUT:
+                    raise
+                raise OutcomeUnknown from None  # there was a file of its name: an earlier attempt may have delivered it
+            if lies_there:
                 self._forget_leftover(document)
                 return self.receipt(document, already_delivered=True)
         else:
@@ -216,7 +222,7 @@ class FileDrop:
         places = self._places(document.filename)
         if len(places) > 1:
             places = self._places(document.filename)  # it was being moved just then
-        if not places:
+        if not places and not self._is_left_behind(document.filename):
             places = self._other_names(document.filename, is_answer)
         if len(places) > 1:
             raise OutcomeUnknown(Code.FOUND_TWICE, path=places[0].location, other=places[1].location)
@@ -240,14 +246,13 @@ class FileDrop:
         Raises:
             OutcomeUnknown: there was no temporary name to judge by.
         """
-        temporary = self._temporary(document.filename)
-        if temporary is None:
-            if self.folder.entry(document.filename) is None:
-                raise OutcomeUnknown
+        if self._is_left_behind(document.filename):
             return None
-        if temporary.folder.entry(temporary.name) is not None:
-            return None
-        return self.receipt(document, already_delivered=True, taken=True)
+        if self.atomic:
+            return self.receipt(document, already_delivered=True, taken=True)
+        if self.folder.entry(document.filename) is None:
+            raise OutcomeUnknown
+        return None
 
     def not_begun(self, document: Document, *, landmark: str | None) -> None:
         """Judge by what is left when it is found nowhere, and nobody knows how far the attempt came.
@@ -259,8 +264,7 @@ class FileDrop:
         Raises:
             OutcomeUnknown: the far end leaves no trace of what it takes, so it may have taken this one.
         """
-        temporary = self._temporary(document.filename)
-        if landmark is None or (temporary and temporary.folder.entry(temporary.name)):
+        if landmark is None or self._is_left_behind(document.filename):
             return
         if not self._places(landmark) and not self._other_names(landmark, lambda _: False):
             raise OutcomeUnknown
@@ -330,6 +334,11 @@ class FileDrop:
                 places.append(Place(folder=folder, name=filename))
         return places
 
+    def _is_left_behind(self, filename: str) -> bool:
+        """Return whether its temporary file is there: then it has not got its name, under which it could be taken."""
+        temporary = self._temporary(filename)
+        return temporary is not None and temporary.folder.entry(temporary.name) is not None
+
     def _other_names(self, filename: str, is_answer: Callable[[str], bool]) -> list[Place]:
         """Return where files lie whose names hold this one: some far ends add the time, or something else."""
         stem = PurePosixPath(filename).stem
@@ -348,7 +357,7 @@ class FileDrop:
                     raise
                 continue
             places += [Place(folder=folder, name=entry.name) for entry in entries]
-        if any(place.folder is self.folder and place.name.startswith(filename) for place in places):
+        if any(place.folder is self.folder and _has_addition(place.name, filename) for place in places):
             raise OutcomeUnknown  # renamed by the far end, or left under a temporary name of another configuration
         return places
 
@@ -356,6 +365,10 @@ class FileDrop:
         if temporary := self._temporary(document.filename):
             with suppress(TemporaryError):  # what may not be removed does not make a delivered order an undelivered one
                 _remove(temporary)
+
+
+def _has_addition(name: str, filename: str) -> bool:
+    return name.startswith(filename) and name != filename
 
 
 def _remove(place: Place) -> bool:

@@ -237,7 +237,8 @@ class SftpFolder(Folder):
     def _put_directly(self, name: str, content: bytes) -> Conversation[None]:
         """Write a file under its name, which must be free."""
         target = self._at(name)
-        yield MY_TURN
+        with _Asking(self, target):
+            yield MY_TURN
         # Cut half-way, the beginning lies under the final name; taken at once is what the file is for.
         with _Asking(self, target, if_cut=OutcomeUnknown):
             (opened,) = yield [create(target)]
@@ -301,9 +302,11 @@ class SftpFolder(Folder):
         if there is None and left is None:
             # Either the temporary file had gone before, or it was renamed and taken all the same.
             raise OutcomeUnknown(Code.FILE_VANISHED if status == Status.NO_SUCH_FILE else None, path=temporary)
-        yield [remove(temporary)]
         if there is not None:
+            yield [remove(temporary)]
             raise NameTaken
+        with _Asking(self, temporary):  # cut here there is no doubt, although neither name may be left
+            yield [remove(temporary)]
         raise self.failure(status, target)
 
     def _not_free(self, answer: Answer, path: str) -> Exception:

@@ -29,6 +29,7 @@ MAX_AT_ONCE: Final = 16
 
 _MUCH, _MANY = 16 * 1024, 16
 """How many bytes or questions are enough to be worth a packet of SSH."""
+_MAX_LISTS: Final = 8
 _MAX_PACKET: Final = 1024 * 1024
 _VERSION: Final = 3
 _OK: Final = 0
@@ -252,11 +253,14 @@ class SftpClient:
             at_most: how many names to look through, roughly.
         """
         listed: list[tuple[str, Attributes]] = []
-        seen = 0
+        seen, together, has_ended = 0, 1, False
         handle = self._ask(Question(Request.OPENDIR, _HANDLE, _text(path))).string()
-        try:
-            while len(listed) < limit and seen < at_most:
-                reply = self._ask(Question(Request.READDIR, _NAME, _string(handle)))
+        while len(listed) < limit and seen < at_most and not has_ended:
+            for answer in self.ask([Question(Request.READDIR, _NAME, _string(handle))] * together):
+                if answer == Status.EOF:
+                    has_ended = True
+                    continue
+                reply = _Reply(good(answer))
                 for _ in range(reply.u32()):
                     seen += 1
                     name = reply.string().decode("utf-8", "surrogateescape")
@@ -264,9 +268,7 @@ class SftpClient:
                     attributes = _attributes(reply)
                     if wanted(name):
                         listed.append((name, attributes))
-        except StatusError as error:
-            if error.status != Status.EOF:
-                raise
+            together = min(2 * together, _MAX_LISTS)  # most folders are small
         self._ask(close(handle))
         return listed[:limit]
 

@@ -149,6 +149,13 @@ class TestSequence:
         assert queue.ends() == [True] * 27
         queue.assert_all_lie_in(inbox)
 
+    def test_keys_may_be_changed_half_way(self, start_openssh: Callable[..., OpenSSH]) -> None:
+        server = start_openssh(extra=("RekeyLimit 256K",))
+
+        queue = Queue.of(*[SMALL, 300_000] * 10).send(server.config())
+
+        queue.assert_all_lie_in(server.home / "inbox")
+
     def test_one_that_takes_long_is_not_overtaken(self, faulty_sftp: Callable[..., FaultySftp]) -> None:
         server = faulty_sftp()
 

@@ -301,3 +301,16 @@ class TestFolder:
         ):
             FileDrop(folder=store.folder(folder), atomic=True, temp_suffix=".tmp").send(DOCUMENT)
         return caught.value.code
+
+
+def test_a_folder_of_many_files_is_listed_whole(openssh: OpenSSH) -> None:
+    folder = openssh.home / "many"
+    folder.mkdir()
+    for number in range(1_500):
+        (folder / f"{number}.json").touch()
+    with sftp_store(target(openssh), UNRESTRICTED, StepRecorder(), lambda _: None) as store:
+        found = store.folder("many")
+
+        assert len(found.entries(lambda name: name.endswith(".json"), limit=10_000)) == 1_500
+        assert len(found.entries(lambda name: name.startswith("7"), limit=7)) == 7
+        assert len(found.entries(lambda name: name == "no such name", limit=7, at_most=10)) == 0
