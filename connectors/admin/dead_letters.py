@@ -18,7 +18,7 @@ from connectors.admin.badges import export_badge
 from connectors.models import ERPExport, ExportStatus
 from connectors.models.export import RETRYABLE, ExportQuerySet
 from connectors.services import dead_letters
-from connectors.services.dead_letters import AT_ONCE, Cause, Tally
+from connectors.services.dead_letters import AT_ONCE, SECONDS_AT_ONCE, Cause, Tally
 from tenants.admin import OrganizationScopedAdmin, actor_of, has_role, organizations_of
 from tenants.permissions import ALL, OPERATE
 
@@ -102,8 +102,8 @@ class DeadLetters(OrganizationScopedAdmin):
                 consequences=["Whatever is in the ERP after all, it then has twice."] if may_double else [],
             )
         chosen = rows.select_related("org")[:AT_ONCE]
-        tally = dead_letters.retry_all(chosen, actor_of(request), even_unconfirmed=may_double)
-        return self._say(request, tally, "sent again", left=count - AT_ONCE)
+        tally = dead_letters.retry_all(chosen, actor_of(request), even_unconfirmed=may_double, seconds=SECONDS_AT_ONCE)
+        return self._say(request, tally, "sent again", left=max(0, count - AT_ONCE) + tally.left)
 
     def dismiss_cause(self, request: HttpRequest) -> HttpResponse:
         """Put all orders aside that one cause has stopped, after asking why."""
@@ -121,8 +121,8 @@ class DeadLetters(OrganizationScopedAdmin):
                 asks_why=True,
             )
         chosen = rows.select_related("org")[:AT_ONCE]
-        tally = dead_letters.dismiss_all(chosen, actor_of(request), reason=reason_in(request))
-        return self._say(request, tally, "put aside", left=count - AT_ONCE)
+        tally = dead_letters.dismiss_all(chosen, actor_of(request), reason=reason_in(request), seconds=SECONDS_AT_ONCE)
+        return self._say(request, tally, "put aside", left=max(0, count - AT_ONCE) + tally.left)
 
     # -- Common ------------------------------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class DeadLetters(OrganizationScopedAdmin):
 
     def _say(self, request: HttpRequest, tally: Tally, what: str, *, left: int) -> HttpResponseRedirect:
         if tally.done:
-            more = f"; {left:,} are left" if left > 0 else ""
+            more = f"; {left:,} are left" if left else ""
             messages.success(request, f"{_orders(len(tally.done))} {what}{more}.")
         for export, refusal in tally.refused[:_SHOWN_REFUSALS]:
             messages.warning(request, f"{export.order_id}: {refusal.message} {refusal.hint}")

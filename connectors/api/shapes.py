@@ -622,7 +622,7 @@ class BulkRetryResult(Shape):
 
     retried: list[RetriedShape]
     refused: list[RefusedShape]
-    remaining: Annotated[int, Field(description=f"How many more have what was named; at most {AT_ONCE} go at once.")]
+    remaining: Annotated[int, Field(description="How many more there are: repeat the request.")]
 
 
 class WhoShape(Shape):

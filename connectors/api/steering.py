@@ -16,7 +16,7 @@ from connectors.api.views import ApiView, found
 from connectors.models import ERPExport
 from connectors.models.export import RETRYABLE, ExportStatus
 from connectors.services import dead_letters, exports
-from connectors.services.dead_letters import AT_ONCE
+from connectors.services.dead_letters import AT_ONCE, SECONDS_AT_ONCE
 from tenants.permissions import APPROVE, OPERATE
 
 _NOT_FOUND: Final = {"code": "NOT_FOUND", "message": "There is no such export.", "hint": ""}
@@ -104,7 +104,7 @@ class BulkRetryView(ApiView):
         answers={200: Answer(description="What became of each.", model=shapes.BulkRetryResult)},
     )
     def post(self, request: Request) -> Response:
-        """Send failed and rejected orders again, each for itself, at most 1,000 at once.
+        """Send failed and rejected orders again, each for itself, at most 1,000 at once and for at most 20 seconds.
 
         What was put aside, retried or submitted anew is not among those that a cause, connection, status or time names.
         Orders that may have arrived go only with `include_unconfirmed`.
@@ -126,8 +126,10 @@ class BulkRetryView(ApiView):
             )
             chosen, missing = list(named[:AT_ONCE]), []
             remaining = named.count() - len(chosen)
-        tally = dead_letters.retry_all(chosen, self.actor, even_unconfirmed=wanted.include_unconfirmed)
-        return Response(_show(tally, missing, remaining))
+        tally = dead_letters.retry_all(
+            chosen, self.actor, even_unconfirmed=wanted.include_unconfirmed, seconds=SECONDS_AT_ONCE
+        )
+        return Response(_show(tally, missing, remaining + tally.left))
 
 
 def _statuses(wanted: shapes.BulkRetryInput) -> tuple[ExportStatus, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -23,6 +25,8 @@ from tenants.models import Organization
 
 AT_ONCE: Final = 1_000
 """How many one request may send again or put aside."""
+SECONDS_AT_ONCE: Final = 20.0
+"""How long one request may take for it; what is not reached by then is left as it is."""
 
 _LOOK_FIRST: Final = "Look for each order in the ERP. What is there, put aside; what is not, send again."
 _CODE: Final = Coalesce(KeyTextTransform("code", "error"), Value(""), output_field=TextField())
@@ -54,6 +58,8 @@ class Tally:
     done: list[tuple[ERPExport, ERPExport]] = field(default_factory=list)
     """Each export with the one that is the result: a new one, or itself."""
     refused: list[tuple[ERPExport, Refused]] = field(default_factory=list)
+    left: int = 0
+    """How many were not reached in time."""
 
 
 def causes(orgs: QuerySet[Organization]) -> list[Cause]:
@@ -117,13 +123,14 @@ def select(
     return chosen.order_by("created_at", "id")
 
 
-def retry_all(chosen: Iterable[ERPExport], actor: Actor, *, even_unconfirmed: bool) -> Tally:
+def retry_all(chosen: Iterable[ERPExport], actor: Actor, *, even_unconfirmed: bool, seconds: float = math.inf) -> Tally:
     """Send many orders again, each for itself: what is refused keeps no other.
 
     Args:
         chosen: which.
         actor: who wants it.
         even_unconfirmed: also those that may have arrived, so that the ERP may have them twice.
+        seconds: how long it may take.
     """
 
     def retry(export: ERPExport) -> ERPExport:
@@ -131,17 +138,20 @@ def retry_all(chosen: Iterable[ERPExport], actor: Actor, *, even_unconfirmed: bo
             raise NotConfirmed(status=export.status)
         return exports.retry(export, actor)
 
-    return _each(chosen, retry)
+    return _each(chosen, retry, seconds)
 
 
-def dismiss_all(chosen: Iterable[ERPExport], actor: Actor, *, reason: str) -> Tally:
-    """Put many exports aside, each for itself."""
-    return _each(chosen, lambda export: exports.dismiss(export, actor, reason=reason))
+def dismiss_all(chosen: Iterable[ERPExport], actor: Actor, *, reason: str, seconds: float = math.inf) -> Tally:
+    """Put many exports aside, each for itself, within so many seconds."""
+    return _each(chosen, lambda export: exports.dismiss(export, actor, reason=reason), seconds)
 
 
-def _each(chosen: Iterable[ERPExport], verb: Callable[[ERPExport], ERPExport]) -> Tally:
-    tally = Tally()
+def _each(chosen: Iterable[ERPExport], verb: Callable[[ERPExport], ERPExport], seconds: float) -> Tally:
+    tally, until = Tally(), time.monotonic() + seconds
     for export in chosen:
+        if time.monotonic() > until:
+            tally.left += 1
+            continue
         try:
             tally.done.append((export, verb(export)))
         except Refused as refusal:

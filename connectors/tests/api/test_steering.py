@@ -185,6 +185,14 @@ class TestManyAtOnce:
         assert self.retry(api, status=["FAILED"])["remaining"] == 1
         assert self.retry(api, status=["FAILED"])["remaining"] == 0
 
+    def test_what_is_not_reached_in_time_is_left_as_it_is(self, api, connection, monkeypatch):
+        monkeypatch.setattr("connectors.api.steering.SECONDS_AT_ONCE", -1)
+        exports = [an_export(connection, "FAILED") for _ in range(3)]
+
+        for body in ({"status": ["FAILED"]}, {"ids": [str(export.pk) for export in exports]}):
+            assert self.retry(api, **body) == {"retried": [], "refused": [], "remaining": 3}
+        assert ERPExport.objects.unresolved().count() == 3
+
     @pytest.mark.parametrize(
         ("body", "wrong"),
         [
