@@ -209,7 +209,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='erpexport',
-            index=models.Index(condition=models.Q(('held', True), ('status', 'PENDING')), fields=['org', 'created_at'], name='erp_export_held'),
+            index=models.Index(condition=models.Q(('held', True)), fields=['org', '-created_at', '-id'], name='erp_export_held'),
+        ),
+        migrations.AddIndex(
+            model_name='erpexport',
+            index=models.Index(condition=models.Q(('dismissed_at__isnull', False)), fields=['org', '-created_at', '-id'], name='erp_export_dismissed'),
         ),
         migrations.AddIndex(
             model_name='exportattempt',

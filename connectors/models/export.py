@@ -165,10 +165,11 @@ class ERPExport(models.Model):
                 condition=models.Q(status="PENDING", held=False),
                 name="erp_export_in_line",
             ),
+            models.Index(fields=("org", "-created_at", "-id"), condition=models.Q(held=True), name="erp_export_held"),
             models.Index(
-                fields=("org", "created_at"),
-                condition=models.Q(status="PENDING", held=True),
-                name="erp_export_held",
+                fields=("org", "-created_at", "-id"),
+                condition=models.Q(dismissed_at__isnull=False),
+                name="erp_export_dismissed",
             ),
             models.Index(
                 fields=("org", "status"),
