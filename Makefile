@@ -54,6 +54,9 @@ bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.sftp_test
 	$(PYTHON) -m bench.latency
 	$(PYTHON) -m bench.delivery
+	$(PYTHON) -m bench.submit
+	$(PYTHON) -m bench.list
+	$(PYTHON) -m bench.scale
 
 .PHONY: bench-soak
 bench-soak: .venv/ready-dev ## push 100,000 orders through everything and count them at the far ends

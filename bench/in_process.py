@@ -37,7 +37,7 @@ def application(**environment: str) -> Iterator[None]:
         from django.db import connections
 
         connections.close_all()
-        connections["default"].pool.close()
+        connections["default"].close_pool()
         run.end()
 
 
