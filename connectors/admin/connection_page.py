@@ -28,7 +28,7 @@ from connectors.config import ConnectorConfig
 from connectors.exceptions import InvalidInput
 from connectors.models import ConnectionRevision, ConnectionTest, ERPConnection
 from connectors.registry import registry
-from connectors.services import connections, diagnosis, revisions
+from connectors.services import connections, diagnosis, revisions, steering
 from tenants.admin import OrganizationScopedAdmin, actor_of, has_role
 from tenants.models import AuditEvent
 from tenants.permissions import CONFIGURE, TEST
@@ -290,6 +290,7 @@ def _about(event: AuditEvent) -> str:
     changed = [
         name for name in (*details.get("config", ()), *details.get("secrets", ())) if event.action.endswith("ed")
     ]
+    changed += [name for name in steering.SETTINGS if name in details]
     parts = [", ".join(changed)] if changed and event.action != "connection.created" else []
     if "status" in details and isinstance(details["status"], dict):
         parts.append(f"{details['status']['from']} → {details['status']['to']}".lower())

@@ -8,6 +8,7 @@ PENDING ──claim──> SENDING ──> SENT ──acknowledgement──> ACK
                       └─ RejectedByERP ──> REJECTED
 PENDING ──a person──> CANCELLED
 FAILED, REJECTED, UNCONFIRMED ──a person retries──> a new export with `retry_of`
+SENT, ACKED ──a person sends it again──> a new export with `retry_of` and `reason`
 """
 
 from __future__ import annotations

@@ -180,6 +180,9 @@ class TestConnection:
         assert stored.approval_limits == {"EUR": "10000.00", "USD": "1"}
         form = superuser.get(at("erpconnection", "change", mock.pk)).context["delivery_form"]
         assert {name: str(form[name].value() or "") for name in given} == given
+        assert "window, max per minute, maintenance windows, approval limits" in text(
+            superuser.get(at("erpconnection", "change", mock.pk))
+        )
         before = AuditEvent.objects.count()
         superuser.post(at("erpconnection", "delivery", mock.pk), given)
         assert AuditEvent.objects.count() == before
