@@ -24,7 +24,7 @@ from connectors.exceptions import (
     TemporaryError,
     UnsupportedFeature,
 )
-from connectors.models import ERPExport, Outcome
+from connectors.models import ConnectionRevision, ERPExport, Outcome
 from connectors.order import Order
 from connectors.port import ExportContext
 from connectors.results import Document, ExportResult
@@ -60,10 +60,12 @@ class Attempt:
     @classmethod
     def at(cls, export: ERPExport) -> Attempt:
         """Return the attempt that begins with a claim."""
+        assert export.leased_until is not None  # it is claimed
+        # Where the claim had to wait, part of the lease is gone.
+        left = (export.leased_until - timezone.now()).total_seconds()
+        for_settling = settings.EXPORT_LEASE_SECONDS * (1 - USABLE_LEASE)
         context = ExportContext(
-            **make_context(
-                export.org, seconds=settings.EXPORT_LEASE_SECONDS * USABLE_LEASE, connection=export.connection
-            ),
+            **make_context(export.org, seconds=left - for_settling, connection=export.connection),
             org_slug=export.org.slug,
             export_id=export.pk,
             created_at=export.created_at,
@@ -181,10 +183,19 @@ def _freeze(attempts: Sequence[Attempt]) -> None:
 def _doubt(export: ERPExport) -> Code:
     """Return why the outcome is unknown: a lost last answer says more than a worker that never came back."""
     in_doubt = export.attempt_log.filter(outcome__in=(Outcome.UNKNOWN, Outcome.WORKER_LOST))
-    codes = set(in_doubt.values_list("error__code", flat=True))
+    attempts = list(in_doubt.order_by("started_at").values_list("error__code", "started_at"))
+    codes = {code for code, _ in attempts}
     if str(Code.FILE_VANISHED) in codes:  # that nothing is found says nothing then
         return Code.FILE_VANISHED
-    return Code.OUTCOME_UNKNOWN if codes == {str(Code.OUTCOME_UNKNOWN)} else Code.WORKER_LOST
+    if codes != {str(Code.OUTCOME_UNKNOWN)} or _was_configured_since(export, attempts[0][1]):
+        return Code.WORKER_LOST
+    return Code.OUTCOME_UNKNOWN
+
+
+def _was_configured_since(export: ERPExport, moment: datetime) -> bool:
+    """Return whether an attempt may have left its traces elsewhere than the present configuration looks for them."""
+    replaced = ConnectionRevision.objects.filter(connection=export.connection_id, number__isnull=False)
+    return bool(replaced.filter(created_at__gt=moment).exists())
 
 
 def _landmark(export: ERPExport) -> str | None:

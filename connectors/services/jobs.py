@@ -23,6 +23,7 @@ from procrastinate.manager import JobManager
 from procrastinate.tasks import configure_task
 
 from connectors.models import ConnectionStatus, ERPConnection, ERPExport
+from connectors.services import gates
 
 # Named, not imported: tasks are built on services, never the other way round.
 DRAIN: Final = "connectors.tasks.drain_connection"
@@ -45,10 +46,10 @@ def wake(connection_id: UUID | str) -> None:
 
 
 def wake_at(connection_id: UUID | str, moment: datetime) -> bool:
-    """Let a worker look after this connection at a later moment, and not before without being woken.
+    """Let a worker look after this connection at a later moment.
 
     Returns:
-        False when that is planned already.
+        False when that is planned already for this moment.
     """
     return _enqueue_once(DRAIN, connection_id, schedule_at=moment)
 
@@ -68,7 +69,11 @@ def wake_due() -> int:
     )
     sends, now = Q(status=ConnectionStatus.ACTIVE, paused_at=None), timezone.now()
     due = connections.filter((sends & Q(send_at__lte=now)) | (~sends & Q(look_up_at__lte=now)))
-    return sum(_enqueue_once(DRAIN, connection_id) for connection_id in due.values_list("pk", flat=True))
+    return sum(
+        _enqueue_once(DRAIN, row.pk)
+        for row in due.defer("config_encrypted")
+        if gates.gate_of(row, now=now, most=1).room
+    )
 
 
 def absorb(connection_id: UUID | str) -> None:
@@ -116,6 +121,8 @@ _ABSORB: Final = """
 
 def _enqueue_once(task: str, connection_id: UUID | str, *, schedule_at: datetime | None = None) -> bool:
     lock = f"{task.rpartition('.')[2]}:{connection_id}"
+    if schedule_at is not None:  # what was planned once must not stand in the way when it turns out to be too late
+        lock += f"@{schedule_at.isoformat()}"
     job = configure_task(name=task, job_manager=_manager, queueing_lock=lock, schedule_at=schedule_at)
     with suppress(AlreadyEnqueued), transaction.atomic():  # a savepoint: the refusal must not spoil the caller's work
         job.defer(connection_id=str(connection_id))

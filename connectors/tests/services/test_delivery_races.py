@@ -1,17 +1,20 @@
 """What comes between a turn and its database, its far end or another turn at the worst moment."""
 
 import threading
+from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.db import OperationalError, transaction
 from django.db import connection as database
+from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 
 from connectors.adapters.mock import MockConnector
 from connectors.exceptions import TemporaryError
-from connectors.models import ERPExport
+from connectors.models import ERPConnection, ERPExport
 from connectors.port import Delivery, ExportSession
-from connectors.services import claims, delivery, exports
+from connectors.services import claims, connections, delivery, exports, jobs
 from connectors.testing import sample_orders
 from connectors.tests.workers.processes import wait_for
 
@@ -104,3 +107,56 @@ def test_after_a_claim_whose_answer_was_lost_nothing_is_sent(connect, submit, mo
     delivery.drain(connection.pk)
 
     assert [status for status, *_ in states()] == ["SENT", "SENDING", "PENDING"]
+
+
+def test_a_plan_that_turns_out_to_be_too_late_keeps_nobody_waiting(connect, submit):
+    connection, now = connect(), timezone.now()
+    window = {"from": now.isoformat(), "until": (now + timedelta(days=3)).isoformat()}
+    ERPConnection.objects.update(maintenance_windows=[window])
+    submit("SO-1")
+    delivery.drain(connection.pk)
+    assert (ProcrastinateJob.objects.filter(scheduled_at__isnull=False).count(), jobs.wake_due()) == (1, 0)
+
+    ERPConnection.objects.update(maintenance_windows=[])
+
+    assert jobs.wake_due() == 1
+
+
+@pytest.mark.parametrize(("changes", "is_sent_again"), [({}, False), ({"temp_suffix": ".part"}, True)])
+def test_what_is_left_is_no_evidence_under_another_configuration(
+    connect, submit, actor, settings, tmp_path, changes, is_sent_again
+):
+    settings.DROPZONE_ROOT = str(tmp_path)
+    connection = connect("DROPZONE_JSON_V1", mode="filesystem", export_path=str(tmp_path))
+    export = submit("SO-1")
+    error = {"code": "OUTCOME_UNKNOWN"}
+    export.attempt_log.create(org=export.org, number=1, started_at=timezone.now(), outcome="UNKNOWN", error=error)
+    ERPExport.objects.update(outcome_unknown=True, attempts=1)
+    connections.change(connection, actor, config=changes)
+
+    delivery.drain(connection.pk)
+
+    assert ([path.name for path in tmp_path.iterdir()] != []) == is_sent_again
+    assert export.attempt_log.last().outcome == ("SENT" if is_sent_again else "FOUND")
+
+
+def test_a_claim_that_had_to_wait_leaves_the_far_end_less_time(connect, submit, monkeypatch, settings):
+    connection, left, real = connect(), [], claims.claim
+    settings.EXPORT_LEASE_SECONDS = 100
+    submit("SO-1")
+
+    def claim(*args, **kwargs):
+        claimed = real(*args, **kwargs)
+        for export in claimed.exports:
+            export.leased_until -= timedelta(seconds=30)
+        return claimed
+
+    def export(self, order, config, context):
+        left.append(context.remaining_s)
+        raise TemporaryError
+
+    monkeypatch.setattr(claims, "claim", claim)
+    monkeypatch.setattr(MockConnector, "export", export)
+    delivery.drain(connection.pk)
+
+    assert 40 < left[0] <= 50
