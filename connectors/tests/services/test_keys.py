@@ -50,7 +50,8 @@ def blob(row: ERPConnection) -> bytes:
 
 def test_finds_the_encrypted_fields_in_the_models() -> None:
     assert {str(field) for field in keys.encrypted_fields()} == {
-        f"connectors.{model}.config_encrypted" for model in ("ERPConnection", "ConnectionTest", "ConnectionRevision")
+        f"connectors.{model}.config_encrypted"
+        for model in ("ERPConnection", "ConnectionTest", "ConnectionRevision", "Webhook")
     }
 
 
