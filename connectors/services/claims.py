@@ -124,9 +124,17 @@ def settle(
     return _record(export, verdict, columns, started_at=started_at, steps=steps)
 
 
-def give_back(ids: Iterable[UUID], *, turn: UUID) -> None:
-    """Put exports back in line of which nothing was sent; they have used up no attempt."""
-    ERPExport.objects.filter(pk__in=list(ids), status=ExportStatus.SENDING, claim=turn).update(
+def give_back(ids: Iterable[UUID], *, turn: UUID, absent: Iterable[UUID] = ()) -> None:
+    """Put exports back in line of which nothing was sent; they have used up no attempt.
+
+    Args:
+        ids: which.
+        turn: who claimed them.
+        absent: those of them of which nobody has to find out any more whether they arrived before.
+    """
+    ours = ERPExport.objects.filter(status=ExportStatus.SENDING, claim=turn)
+    ours.filter(pk__in=list(absent), outcome_unknown=True).update(outcome_unknown=False)
+    ours.filter(pk__in=list(ids)).update(
         status=ExportStatus.PENDING,
         attempts=F("attempts") - 1,
         claim=None,

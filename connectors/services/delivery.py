@@ -96,6 +96,8 @@ class Turn:
         """Those of them that the connector was given; of all others nothing was sent."""
         self._received: set[UUID] = set()
         """Those of them whose end is known."""
+        self._cleared: set[UUID] = set()
+        """Those that were begun and cleared away: that nothing is left of them says nothing any more."""
         self._in_trouble = False
         """Something failed that holds back all behind it."""
         self._lost: Exception | None = None
@@ -180,10 +182,11 @@ class Turn:
     def _put_back(self) -> None:
         """Put back in line what was claimed and not begun; what was not settled is left to its lease."""
         left = [pk for pk in self._ours if pk not in self._begun]
-        for known in (self._ours, self._begun, self._received):
+        absent = list(self._cleared)
+        for known in (self._ours, self._begun, self._received, self._cleared):
             known.clear()
         if left:
-            self._surely(lambda _: claims.give_back(left, turn=self._id))
+            self._surely(lambda _: claims.give_back(left, turn=self._id, absent=absent))
 
     # Looking up
 
@@ -286,9 +289,7 @@ class Turn:
             self._fail(line, attempt, understood(delivery.error, otherwise=OutcomeUnknown))
         else:  # nothing of it was sent, and nothing is wrong with it
             self._begun.discard(attempt.export.pk)
-            if attempt.export.outcome_unknown:
-                # It was looked up, and cleared away since: that its temporary file is gone says nothing any more.
-                self._settle(attempt, not_there(), lambda: None)
+            self._cleared.add(attempt.export.pk)
 
     # Settling
 
