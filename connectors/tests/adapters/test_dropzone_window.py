@@ -335,8 +335,8 @@ class TestSession:
 
         assert caught.value.code is Code.CONNECTION_LOST
 
-    def test_abandoned_half_way_is_of_no_more_use(self, openssh: OpenSSH, inbox: Path) -> None:
-        with CONNECTOR.open_session(DropzoneConfig.parse(openssh.config()), fakes.context()) as session:
+    def test_abandoned_half_way_is_of_no_more_use(self, faulty_sftp: Callable[..., FaultySftp]) -> None:
+        with CONNECTOR.open_session(DropzoneConfig.parse(faulty_sftp().config()), fakes.context()) as session:
             deliveries = session.export_many(iter(Queue.of(*[SMALL] * 9)), window=3)
             next(deliveries)
             deliveries.close()
