@@ -109,14 +109,23 @@ class Exports(RuleBasedStateMachine):
             export, _ = exports.submit(self.org, PERSON, order, idempotency_key=order.order_id)
             self.expected[export.pk] = {WAITS}
 
-    @rule(faults=st.lists(st.sampled_from(("accepted", *FAULTS)), min_size=1, max_size=6))
-    def drain(self, faults: list[str]) -> None:
+    @rule(fault=st.sampled_from(tuple(FAULTS)))
+    def one_meets(self, fault: str) -> None:
+        """Somebody has an order, and that or one before it meets a fault."""
+        self.submit(1)
+        self.drain([fault], wait=True)
+
+    @rule(faults=st.lists(st.sampled_from((*FAULTS, "accepted")), min_size=1, max_size=6), wait=st.booleans())
+    def drain(self, faults: list[str], wait: bool) -> None:
+        if wait:
+            self.time_passes()
         self.erp.script.extend(faults)
         self._drain()
         self.erp.script.clear()
 
     @rule(faults=st.lists(st.sampled_from(tuple(LOOK_UP_FAULTS)), min_size=1, max_size=2))
     def drain_with_bad_look_ups(self, faults: list[str]) -> None:
+        self.time_passes()
         self.erp.look_ups.extend(faults)
         self._drain()
         self.erp.look_ups.clear()
@@ -167,12 +176,11 @@ class Exports(RuleBasedStateMachine):
             self.expected[new.pk] = {WAITS}
 
     @rule()
-    def pause(self) -> None:
-        steering.pause(self.active, PERSON, reason="stock-taking")
-
-    @rule()
-    def resume(self) -> None:
-        steering.resume(self.active, PERSON)
+    def pause_or_resume(self) -> None:
+        if ERPConnection.objects.get(pk=self.active.pk).paused_at is None:
+            steering.pause(self.active, PERSON, reason="stock-taking")
+        else:
+            steering.resume(self.active, PERSON)
 
     @precondition(lambda self: self.orders)
     @rule()
@@ -198,6 +206,14 @@ class Exports(RuleBasedStateMachine):
         assert self.trespasses == []
 
     @invariant()
+    def only_what_concerns_an_order_uses_up_its_attempts(self) -> None:
+        if not self.orders or self.was_replaced:  # what is moved begins anew
+            return
+        for export in ERPExport.objects.prefetch_related("attempt_log"):
+            used = [attempt for attempt in export.attempt_log.all() if attempt.outcome != "AUTH_FAILED"]
+            assert export.attempts == len(used) + (export.status == HELD_BY_A_WORKER)
+
+    @invariant()
     def each_export_is_what_it_has_met(self) -> None:
         for export in ERPExport.objects.all() if self.orders else ():
             assert self._state(export) in self.expected[export.pk], (export.order_id, self.expected[export.pk])
@@ -205,7 +221,10 @@ class Exports(RuleBasedStateMachine):
             self.expected[export.pk] = {self._state(export)}
 
     def _ask(self, context: ExportContext, what: str) -> None:
-        row = ERPExport.objects.select_related("connection").get(pk=context.export_id).connection
+        export = ERPExport.objects.select_related("connection").get(pk=context.export_id)
+        row = export.connection
+        if export.next_attempt_at and export.next_attempt_at > timezone.now():
+            self.trespasses.append(f"{what} before its time")
         if row.health == "AUTH_FAILED":
             self.trespasses.append(f"{what} although the sign-in was refused")
         if what == "send" and (row.status != "ACTIVE" or row.paused_at is not None):
@@ -271,7 +290,7 @@ def test_any_sequence(machine: type[RuleBasedStateMachine], db: None, few_attemp
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20,
+            max_examples=30 if machine is Exports else 15,
             stateful_step_count=25,
             derandomize=True,
             deadline=None,
