@@ -145,7 +145,8 @@ class Turn:
             return False
         before, self._line, self._in_trouble = self._attempts, line, False
         try:
-            while not self._in_trouble and (claimed := self._claim(line)):
+            # Not while anything of ours is left: what is claimed next would overtake it.
+            while not self._in_trouble and not self._ours and (claimed := self._claim(line)):
                 work = self._look_up if claimed[0].export.outcome_unknown else self._send
                 work(line, claimed)
                 if self._lost is not None:
@@ -182,6 +183,8 @@ class Turn:
     def _put_back(self) -> None:
         """Put back in line what was claimed and not begun; what was not settled is left to its lease."""
         left = [pk for pk in self._ours if pk not in self._begun]
+        if len(left) < len(self._ours):
+            self.stop()  # nothing is to go past what waits for its lease to end
         absent = list(self._cleared)
         for known in (self._ours, self._begun, self._received, self._cleared):
             known.clear()

@@ -160,3 +160,21 @@ def test_a_claim_that_had_to_wait_leaves_the_far_end_less_time(connect, submit, 
     delivery.drain(connection.pk)
 
     assert 40 < left[0] <= 50
+
+
+def test_what_could_not_be_prepared_is_not_overtaken(connect, submit, monkeypatch):
+    connection, real, asked = connect(), delivery.attempts.prepare, []
+    submit("SO-1"), submit("SO-2"), submit("SO-3")
+
+    def prepare(line, claimed):
+        asked.append(claimed)
+        if len(asked) == 2:
+            raise LookupError
+        real(line, claimed)
+
+    monkeypatch.setattr(delivery.attempts, "prepare", prepare)
+
+    delivery.drain(connection.pk)
+
+    assert [item.order_id for item in MockConnector.received()] == ["SO-1", "SO-2", "SO-3"]
+    assert {status for status, *_ in states()} == {"SENT"}
