@@ -52,6 +52,7 @@ bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.filesystem_drop
 	$(PYTHON) -m bench.blackholes
 	$(PYTHON) -m bench.sftp_test
+	$(PYTHON) -m bench.sftp_window
 	$(PYTHON) -m bench.latency
 	$(PYTHON) -m bench.delivery
 	$(PYTHON) -m bench.submit
