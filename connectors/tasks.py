@@ -140,9 +140,9 @@ def send_webhooks(timestamp: int) -> None:  # noqa: ARG001  # procrastinate pass
 
 @app.periodic(cron="*/10 * * * *")
 @app.task(queueing_lock="send_digests")
-def send_digests(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
+async def send_digests(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Tell people once a day what needs them."""
-    digest.send_due()
+    await _in_thread(digest.send_due)
 
 
 @app.periodic(cron="7 * * * *")
@@ -156,12 +156,16 @@ def keep_house(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes 
 
 @app.periodic(cron="37 * * * *")
 @app.task(queueing_lock="purge")
-def purge(timestamp: int) -> None:
+async def purge(timestamp: int) -> None:
     """Remove what organisations keep no longer; once a day also what no export names."""
-    if installation.is_armed():
-        at_night = datetime.fromtimestamp(timestamp, UTC).hour == _NIGHT
-        for _ in retention.purge(Actor.system("retention"), orphans=at_night):
-            pass
+
+    def work() -> None:
+        if installation.is_armed():
+            at_night = datetime.fromtimestamp(timestamp, UTC).hour == _NIGHT
+            for _ in retention.purge(Actor.system("retention"), orphans=at_night):
+                pass
+
+    await _in_thread(work)  # a worker that is told to stop does not wait for it
 
 
 @app.periodic(cron="*/10 * * * *")
