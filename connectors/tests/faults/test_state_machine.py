@@ -290,8 +290,8 @@ def test_any_sequence(machine: type[RuleBasedStateMachine], db: None, few_attemp
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=30 if machine is Exports else 15,
-            stateful_step_count=25,
+            max_examples=25 if machine is Exports else 10,
+            stateful_step_count=20,
             derandomize=True,
             deadline=None,
             phases=PHASES,
