@@ -42,6 +42,12 @@ DRAIN_EXPORTS: Final = 100
 DRAIN_SECONDS: Final = 10.0
 """After so many exports or so long a turn ends if another connection waits for one."""
 
+_PATIENCE: Final = 1 - USABLE_LEASE
+"""The share of the lease for which a settlement waits for a database that is away."""
+
+_STOPPING_SECONDS: Final = 3.0
+"""… and how long while the worker is told to stop."""
+
 _DATABASE_RETRY_SECONDS: Final = 0.2
 _EVENTS: Final = {
     ExportStatus.SENT: "export.sent",
@@ -225,16 +231,18 @@ class Turn:
         except ConnectorError as error:
             self._fail(line, claimed[0], error)
             return
+        # Large documents on a slow link that all came too late side by side may come in time one after the other.
+        one_by_one = claimed[0].export.attempts > 1
+        stream = self._stream(line, claimed, only_these=only_these or one_by_one)
         # Inside a caller's transaction another thread would not see its rows.
         beside = line.room > 1 and not database.in_atomic_block
         with BooksBeside() if beside else Books() as self._books:
-            for delivery in self._deliveries(line, self._stream(line, claimed, only_these=only_these)):
+            for delivery in self._deliveries(line.send(stream, window=1 if one_by_one else line.connection.window)):
                 self._receive(line, delivery)
         self._books = Books()
 
-    def _deliveries(self, line: Line, stream: Iterator[tuple[Order, ExportContext]]) -> Iterator[Delivery]:
+    def _deliveries(self, sent: Iterator[Delivery]) -> Iterator[Delivery]:
         """Yield the end of each export, also where the connector breaks down without a word."""
-        sent = line.send(stream)
         while True:
             try:
                 with any_fault_is(OutcomeUnknown):
@@ -310,7 +318,7 @@ class Turn:
         self._in_trouble = self._in_trouble or is_news
 
         def note() -> None:
-            if is_news:
+            if is_news and not self._stopped.is_set():  # then it may have been broken off by ourselves
                 is_first = attempt.export.attempts == 1 or error.code in health.OF_THE_FOLDER
                 health.note_failure(line.connection, error, is_first=is_first)
 
@@ -364,18 +372,18 @@ class Turn:
         )
 
     def _surely(self, action: Callable[[bool], _T]) -> _T:
-        """Do what must not be lost, also if the database is away for a while: as long as the lease allows.
+        """Do what must not be lost, also if the database is away for a while.
 
         Args:
             action: is told whether it was tried before, and may have taken effect.
         """
-        until = time.monotonic() + settings.EXPORT_LEASE_SECONDS * (1 - USABLE_LEASE)
-        again = False
+        started, again = time.monotonic(), False
         while True:
             try:
                 return action(again)
             except DATABASE_AWAY:
-                if time.monotonic() >= until:
+                patience = _STOPPING_SECONDS if self._stopped.is_set() else _PATIENCE * settings.EXPORT_LEASE_SECONDS
+                if self._lost is not None or time.monotonic() - started >= patience:
                     raise
             again = True
             give_back()

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+import structlog
+
 from connectors import maintenance
+from connectors.exceptions import InvalidInput
 from connectors.models import ConnectionStatus, ERPConnection
+
+log = structlog.get_logger(__name__)
 
 _MINUTE: Final = timedelta(minutes=1)
 
@@ -33,7 +38,11 @@ def gate_of(connection: ERPConnection, *, now: datetime, most: int) -> Gate:
         now: the present moment.
         most: how many exports the caller would take.
     """
-    closed_until = maintenance.closed_until(maintenance.parse(connection.maintenance_windows), now)
+    try:
+        closed_until = maintenance.closed_until(maintenance.parse(connection.maintenance_windows), now)
+    except InvalidInput:  # this host lacks the data of a time zone
+        log.error("connection.maintenance_unreadable", connection_id=str(connection.pk))
+        return Gate(room=0)
     if closed_until is not None:
         return Gate(room=0, opens_at=closed_until)
     if not sends(connection):

@@ -74,10 +74,10 @@ class Line:
         one_by_one = self._session is None or type(self._session).export_many is ExportSession.export_many
         return 1 if one_by_one or not self.connector.supports_find_export else self.connection.window
 
-    def send(self, exports: Iterable[tuple[Order, ExportContext]]) -> Iterator[Delivery]:
+    def send(self, exports: Iterable[tuple[Order, ExportContext]], *, window: int) -> Iterator[Delivery]:
         """Deliver orders; see `ExportSession.export_many`."""
         assert self._session is not None
-        return self._session.export_many(exports, window=self.connection.window)
+        return self._session.export_many(exports, window=window)
 
     def cut(self) -> None:
         """Break the session off, from another thread: what is under way on it ends with an error."""

@@ -19,6 +19,9 @@ from connectors.retry import RetryPolicy
 FINAL: Final = (ExportStatus.ACKED, ExportStatus.REJECTED, ExportStatus.UNCONFIRMED, ExportStatus.FAILED)
 """In these states nothing more happens by itself."""
 
+STORAGE_RETRY: Final = timedelta(seconds=30)
+"""How long an order waits for our own document storage."""
+
 _OUTCOMES: Final[dict[type[ConnectorError], Outcome]] = {
     AuthenticationFailed: Outcome.AUTH_FAILED,
     OutcomeUnknown: Outcome.UNKNOWN,
@@ -97,6 +100,8 @@ def failed(error: ConnectorError, *, attempt: int, in_doubt: bool, can_look_up: 
     verdict = Verdict(outcome=_outcome(error), status=ExportStatus.PENDING, error=error_of(error), in_doubt=in_doubt)
     if isinstance(error, AuthenticationFailed):
         return replace(verdict, counts=False)
+    if error.code is Code.DOCUMENT_STORAGE_FAILED:  # our own trouble: no order is given up for it
+        return replace(verdict, counts=False, next_attempt_at=timezone.now() + STORAGE_RETRY)
     look_up_said_nothing = in_doubt and isinstance(error, OutcomeUnknown)
     in_doubt = in_doubt or isinstance(error, OutcomeUnknown)
     decision = _policy().decide(error, attempt=attempt, jitter=random.random())  # noqa: S311  # nosec B311  # spreads load

@@ -301,7 +301,7 @@ class SftpFolder(Folder):
         there, left = map(found, (yield [look_at(target), look_at(temporary)]))
         if there is None and left is None:
             # Either the temporary file had gone before, or it was renamed and taken all the same.
-            raise OutcomeUnknown(Code.FILE_VANISHED if status == Status.NO_SUCH_FILE else None, path=temporary)
+            raise OutcomeUnknown(Code.FILE_VANISHED, path=temporary)
         if there is not None:
             yield [remove(temporary)]
             raise NameTaken
