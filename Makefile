@@ -39,6 +39,8 @@ test: .venv/ready-dev ## run all tests; installs OpenSSH and chromium if it may
 faults: .venv/ready-dev ## break everything at random: SEED=… ROUNDS=… for other or more rounds
 	@.ci/test-tools
 	$(PYTHON) -m connectors.tests.faults $(if $(SEED),--seed $(SEED)) --rounds $(or $(ROUNDS),5)
+	FAULTS_EXAMPLES=200 $(PYTHON) -m pytest -q -n 2 $(if $(SEED),--hypothesis-seed $(SEED)) \
+	    connectors/tests/faults/test_state_machine.py
 
 .PHONY: lint
 lint: .venv/ready-dev ## format, types, layers, migrations, security

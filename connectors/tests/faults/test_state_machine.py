@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
 from uuid import UUID
 
@@ -30,6 +31,9 @@ from connectors.tests.faults.invariants import violations
 from connectors.tests.faults.scripted import FAULTS, LOOK_UP_FAULTS, Erp, WorkerDied, connector_of
 from tenants.actors import Actor
 from tenants.models import Organization
+
+EXAMPLES = int(os.environ.get("FAULTS_EXAMPLES", "0"))
+"""How many sequences are drawn by chance; 0 for a few that are always the same."""
 
 ATTEMPTS = 4
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -210,7 +214,9 @@ class Exports(RuleBasedStateMachine):
         if not self.orders or self.was_replaced:  # what is moved begins anew
             return
         for export in ERPExport.objects.prefetch_related("attempt_log"):
-            used = [attempt for attempt in export.attempt_log.all() if attempt.outcome != "AUTH_FAILED"]
+            # A look-up that found nothing where nothing may be sent has neither error nor receipt: it is no try.
+            tries = [each for each in export.attempt_log.all() if each.error or each.receipt]
+            used = [each for each in tries if each.outcome != "AUTH_FAILED"]
             assert export.attempts == len(used) + (export.status == HELD_BY_A_WORKER)
 
     @invariant()
@@ -290,9 +296,9 @@ def test_any_sequence(machine: type[RuleBasedStateMachine], db: None, few_attemp
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=25 if machine is Exports else 10,
+            max_examples=EXAMPLES or (25 if machine is Exports else 10),
             stateful_step_count=20,
-            derandomize=True,
+            derandomize=not EXAMPLES,
             deadline=None,
             phases=PHASES,
             suppress_health_check=list(HealthCheck),
