@@ -84,7 +84,7 @@ _database["CONN_MAX_AGE"] = 0  # the pool keeps connections, and Django refuses 
 _database["CONN_HEALTH_CHECKS"] = True  # a connection that died with the server is replaced, not handed out
 _database["OPTIONS"]["pool"] = {
     "min_size": 1,
-    "max_size": _env.integer("DATABASE_POOL_SIZE", default=16, low=1, high=1000),
+    "max_size": _env.integer("DATABASE_POOL_SIZE", default=32, low=1, high=1000),
     "timeout": 10,
 }
 DATABASES = {"default": _database}

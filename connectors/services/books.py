@@ -1,4 +1,4 @@
-"""Where a turn keeps its books: at once, or in a thread beside the one that talks to the far end."""
+"""Where a turn keeps its books: at once, or in threads beside the one that talks to the far end."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ class Books:
             done.set_exception(error)
         return done
 
+    def look_ahead(self, task: Callable[[], T]) -> Future[T]:
+        """Have something done that no other task waits for."""
+        return self.ask(task)
+
     def __enter__(self) -> Self:
         return self
 
@@ -38,16 +42,21 @@ class Books:
 
 
 class BooksBeside(Books):
-    """Keeps them in a thread of its own, one task after the other: neither waits for the other's far end."""
+    """Keeps them in one thread and looks ahead in another: far end, commits and what comes next wait for nobody."""
 
     looks_ahead = True
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="books")
+        self._clerk = ThreadPoolExecutor(max_workers=1, thread_name_prefix="books")
+        self._scout = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ahead")
 
     def ask(self, task: Callable[[], T]) -> Future[T]:
-        return self._thread.submit(contextvars.copy_context().run, task)
+        return self._clerk.submit(contextvars.copy_context().run, task)
+
+    def look_ahead(self, task: Callable[[], T]) -> Future[T]:
+        return self._scout.submit(contextvars.copy_context().run, task)
 
     def __exit__(self, *raised: Any) -> None:
-        self._thread.submit(give_back)
-        self._thread.shutdown()
+        for thread in (self._scout, self._clerk):
+            thread.submit(give_back)
+            thread.shutdown()

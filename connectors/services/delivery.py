@@ -263,9 +263,9 @@ class Turn:
             return [] if only_these else self._load(line)
 
         try:
-            self._books.ask(lambda: attempts.prepare(line, claimed)).result()
+            self._books.look_ahead(lambda: attempts.prepare(line, claimed)).result()
             while claimed:
-                coming = self._books.ask(load) if self._books.looks_ahead else None
+                coming = self._books.look_ahead(load) if self._books.looks_ahead else None
                 for attempt in claimed:
                     if self._in_trouble or self._stopped.is_set():
                         return
@@ -277,7 +277,7 @@ class Turn:
                         self._begun.add(attempt.export.pk)
                         give_back()
                         yield attempt.order, attempt.context
-                claimed = (coming or self._books.ask(load)).result()
+                claimed = (coming or self._books.look_ahead(load)).result()
         except DATABASE_AWAY:  # what is under way comes to its end; the next turn asks again
             self.stop()
             log.warning("delivery.database_away", connection_id=str(self._connection_id))
