@@ -48,7 +48,7 @@ class Receipt:
 
     def as_json(self) -> dict[str, Any]:
         """Return the receipt as plain JSON values."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class TestStep:
 
     def as_json(self) -> dict[str, Any]:
         """Return the step as plain JSON values; `params` only where there are any."""
-        plain = asdict(self)
+        plain = vars(self) | {"params": dict(self.params)}
         return plain if plain["params"] else {name: value for name, value in plain.items() if name != "params"}
 
 

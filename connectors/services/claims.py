@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import F, Model
+from django.db.models import F, Field, Model
 from django.utils import timezone
 
 from connectors.models import ERPConnection, ERPExport, ExportAttempt, ExportStatus
@@ -286,5 +287,10 @@ def _record(
 
 def _values(model: type[Model], columns: dict[str, Any]) -> dict[str, Any]:
     """Return values as the database takes them, by the names of its columns."""
-    fields = {field.name: field for field in model._meta.concrete_fields}
-    return {str(fields[name].column): fields[name].get_db_prep_save(value, database) for name, value in columns.items()}
+    fields = _fields(model)
+    return {fields[name].attname: fields[name].get_db_prep_save(value, database) for name, value in columns.items()}
+
+
+@cache
+def _fields(model: type[Model]) -> dict[str, Field[Any, Any]]:
+    return {field.name: field for field in model._meta.concrete_fields}
