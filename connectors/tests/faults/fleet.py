@@ -52,11 +52,6 @@ class Worker:
             self.kill()
         return time.monotonic() - started
 
-    def last_words(self) -> str:
-        """Return how it ended: the last line of its log, in short."""
-        lines = self.log.read_text(errors="replace").splitlines() or ["no word"]
-        return f"{self.process.returncode}, {lines[-1][:200]}"
-
     def lose_database(self) -> int:
         """Cut its database connections; return how many there were."""
         with database.cursor() as cursor:
@@ -124,15 +119,6 @@ class Fleet:
     def living(self) -> list[Worker]:
         """Return those that have not ended."""
         return [worker for worker in self.workers if worker.is_alive()]
-
-    def tracebacks(self) -> list[str]:
-        """Return what the logs tell of errors that nobody expected."""
-        return [
-            f"{worker.name}: {entry.get('event')}: {entry.get('exception', '')}"
-            for worker in self.workers
-            for entry in _entries(worker.log)
-            if entry.get("event") in ("export.adapter_fault",)
-        ]
 
 
 def _entries(log: Path) -> Iterator[dict[str, Any]]:

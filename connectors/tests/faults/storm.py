@@ -176,7 +176,7 @@ class Storm:
         )
         patiently(lambda: ERPConnection.objects.filter(retry_at__gt=now).update(retry_at=now))
         for worker in self._fleet.replace_ended():
-            self.counts[f"worker ended by itself: {worker.last_words()}"] += 1
+            self.counts[f"workers that ended by themselves, exit code {worker.process.returncode}"] += 1
         self.faults += patiently(self.random.choice(self._customers).faults)
 
     def _until_settled(self, customers: list[Customer]) -> None:
