@@ -146,7 +146,8 @@ class Turn:
 
     def _go_on(self) -> bool:
         """Work through what is due with the present configuration; return False when nothing was."""
-        connection = ERPConnection.objects.usable().select_related("org").filter(pk=self._connection_id).first()
+        # Whether it may be used is for the claim to say.
+        connection = ERPConnection.objects.select_related("org").filter(pk=self._connection_id).first()
         if connection is None or (line := _ready(connection)) is None:
             return False
         before, self._line, self._in_trouble = self._attempts, line, False
@@ -157,7 +158,7 @@ class Turn:
                 work(line, claimed)
                 if self._lost is not None:
                     raise self._lost
-                if self._is_over():
+                if self._is_over() or not claims.has_waiting(self._connection_id):
                     break
         except BaseException:
             self._in_trouble = True
@@ -284,7 +285,7 @@ class Turn:
 
     def _load(self, line: Line) -> list[Attempt]:
         """Claim and prepare what comes next."""
-        if self._in_trouble or self._is_over():
+        if self._in_trouble or self._is_over() or not claims.has_waiting(self._connection_id):
             return []
         claimed = self._claim(line, may_look_up=False)
         attempts.prepare(line, claimed)
