@@ -108,6 +108,7 @@ def _far(report: Report, server: Server, rounds: int) -> None:
 def _near(report: Report, server: Server, rounds: int) -> None:
     ways = {
         "ours": Way(Ours(server, window=16), 400),
+        "ours, window of 64": Way(Ours(server, window=64), 600),
         "sftp -b": Way(_named(senders.openssh_batch, server), 40),
     }
     _take_turns(ways, rounds)

@@ -174,8 +174,8 @@ class Turn:
     # What is ours
 
     def _claim(self, line: Line, *, may_look_up: bool = True) -> list[Attempt]:
-        # No more than can be under way: the rest shall meet a configuration that changes meanwhile, and be in no doubt
-        # when this worker is killed.
+        # Not many more than can be under way: the rest shall meet a configuration that changes meanwhile, and be in no
+        # doubt when this worker is killed.
         try:
             claimed = claims.claim(line.connection, turn=self._id, most=line.room, may_look_up=may_look_up)
         except DATABASE_AWAY:  # it may have been kept all the same: what comes behind that must not overtake it

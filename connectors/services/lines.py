@@ -70,9 +70,13 @@ class Line:
 
     @property
     def room(self) -> int:
-        """How many exports may be under way at once: what nobody can look up, and what goes one by one, alone."""
-        one_by_one = self._session is None or type(self._session).export_many is ExportSession.export_many
-        return 1 if one_by_one or not self.connector.supports_find_export else self.connection.window
+        """How many exports to claim at once: a window of them, and the next one to prepare meanwhile.
+
+        What goes one by one, and what nobody could look up again, is claimed one by one.
+        """
+        session, window = self._session, self.connection.window
+        goes_one_by_one = window == 1 or session is None or type(session).export_many is ExportSession.export_many
+        return 1 if goes_one_by_one or not self.connector.supports_find_export else 2 * window
 
     def send(self, exports: Iterable[tuple[Order, ExportContext]], *, window: int) -> Iterator[Delivery]:
         """Deliver orders; see `ExportSession.export_many`."""
