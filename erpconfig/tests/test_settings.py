@@ -143,7 +143,7 @@ class TestDatabaseUrl:
         }  # fmt: skip
         assert database["OPTIONS"]["sslmode"] == "verify-full"
         assert database["CONN_MAX_AGE"] == 0
-        assert database["OPTIONS"]["pool"]["max_size"] == 16
+        assert database["OPTIONS"]["pool"]["max_size"] == 32
 
     def test_from_a_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         file = tmp_path / "url"

@@ -98,6 +98,7 @@ def _dropzone_flips(config: Config, other: SshRecorder) -> Mapping[str, Config]:
         "host_key": {"host_key": other.host_key},
         "export_path": {"export_path": "/other"},
         "ack_path": {"ack_path": "/other"},
+        "temp_path": {"temp_path": "/other"},
     }
     if "private_key" in config:
         flips["certificate"] = {"certificate": _certificate(config)}

@@ -235,14 +235,14 @@ class TestWaitingExports:
 
         mend(mock, actor)
 
-        assert [export.order_id for export in ERPExport.objects.due()] == ["1"]
+        assert [export.order_id for export in ERPExport.objects.filter(next_attempt_at=None)] == ["1"]
         assert ProcrastinateJob.objects.filter(task_name=jobs.DRAIN).count() == jobs_before + 1
 
     def test_a_failed_test_does(self, actor, mock, waiting):
         connections.change(mock, actor, name="renamed")
         diagnosis.test(mock, actor, patch={"fail_with": "TemporaryError"})
 
-        assert not ERPExport.objects.due().exists()
+        assert not ERPExport.objects.filter(next_attempt_at=None).exists()
 
 
 class TestActivate:
