@@ -2,9 +2,11 @@
 
 import re
 from collections import defaultdict
+from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from django.db import transaction
 
 from connectors.api.urls import urlpatterns
 from connectors.models import ERPConnection, ERPExport
@@ -123,36 +125,43 @@ def ids(api, mock):
     }
 
 
-@pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize(("method", "route"), sorted(CONTRACT))
-def test_a_role_may_what_the_contract_says(acme, caller, ids, method, route, role):
-    answer = caller(acme, role)(method, filled(route, ids))
+def test_a_role_may_what_the_contract_says(acme, caller, ids, method, route):
+    for role in Role:
+        with undone():
+            answer = caller(acme, role)(method, filled(route, ids))
 
-    if role in CONTRACT[method, route]:
-        assert answer.status_code not in (401, 403, 405)
-    else:
-        hint = problem(answer, 403, "FORBIDDEN")["hint"]
-        assert set(hint.removeprefix("It is for: ").rstrip(".").split(", ")) == CONTRACT[method, route]
+        if role in CONTRACT[method, route]:
+            assert answer.status_code not in (401, 403, 405), role
+        else:
+            hint = problem(answer, 403, "FORBIDDEN")["hint"]
+            assert set(hint.removeprefix("It is for: ").rstrip(".").split(", ")) == CONTRACT[method, route], role
 
 
-@pytest.mark.parametrize(("method", "route"), sorted(CONTRACT))
-def test_nobody_gets_in_without_a_key(db, method, route):
-    answer = Caller()(method, filled(route, nothing()))
+@contextmanager
+def undone():
+    """Let nothing be left of what the body changed."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
-    problem(answer, 401, "AUTH_REQUIRED")
-    assert answer["WWW-Authenticate"] == "Bearer"
+
+def test_nobody_gets_in_without_a_key(db):
+    for method, route in sorted(CONTRACT):
+        answer = Caller()(method, filled(route, nothing()))
+
+        problem(answer, 401, "AUTH_REQUIRED")
+        assert answer["WWW-Authenticate"] == "Bearer", (method, route)
 
 
 @pytest.mark.parametrize("route", routes())
-@pytest.mark.parametrize("method", METHODS)
-def test_any_other_method_is_405(api, route, method):
-    if (method, route) in CONTRACT:
-        return
-    answer = api(method, filled(route, nothing()))
-
-    problem(answer, 405, "METHOD_NOT_ALLOWED")
+def test_any_other_method_is_405(api, route):
     offered = {method for method, each in CONTRACT if each == route}
-    assert set(answer["Allow"].split(", ")) - {"HEAD"} == offered
+    for method in set(METHODS) - offered:
+        answer = api(method, filled(route, nothing()))
+
+        problem(answer, 405, "METHOD_NOT_ALLOWED")
+        assert set(answer["Allow"].split(", ")) - {"HEAD"} == offered, method
 
 
 @pytest.mark.parametrize(("method", "route"), [each for each in sorted(CONTRACT) if "_id>" in each[1]])
@@ -183,12 +192,12 @@ def test_another_organisations_order_and_key_do_not_matter(stranger, ids):
     assert stranger.submit(sample_orders.minimal().as_json()).status_code == 202
 
 
-@pytest.mark.parametrize(("method", "route"), sorted(CONTRACT))
-def test_a_misspelt_parameter_is_refused(api, ids, method, route):
-    answer = api(method, f"{filled(route, ids)}?stauts=SENT")
+def test_a_misspelt_parameter_is_refused(api, ids):
+    for method, route in sorted(CONTRACT):
+        answer = api(method, f"{filled(route, ids)}?stauts=SENT")
 
-    content = problem(answer, 422, "VALIDATION_ERROR")
-    assert [fault["path"] for fault in content["errors"]] == ["stauts"]
+        content = problem(answer, 422, "VALIDATION_ERROR")
+        assert [fault["path"] for fault in content["errors"]] == ["stauts"], (method, route)
 
 
 @pytest.mark.parametrize("path", ["me", "connectors", "exports?limit=0"])
