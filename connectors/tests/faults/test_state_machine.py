@@ -296,7 +296,7 @@ def test_any_sequence(machine: type[RuleBasedStateMachine], db: None, few_attemp
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=EXAMPLES or (25 if machine is Exports else 10),
+            max_examples=EXAMPLES or (12 if machine is Exports else 6),
             stateful_step_count=20,
             derandomize=not EXAMPLES,
             deadline=None,

@@ -21,7 +21,7 @@ METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")  # what d
 ADDRESSES = sorted({pattern.name for pattern in get_resolver("connectors.api.urls").url_patterns})
 
 
-@pytest.fixture(params=[SAMPLES[0], SAMPLES[-1]], ids=str)
+@pytest.fixture
 def sample(request):
     return request.param
 
@@ -68,7 +68,9 @@ def bodies(sample, config):
 
 
 @pytest.mark.parametrize("name", ADDRESSES)
-@pytest.mark.parametrize("debug", [False, True])
+@pytest.mark.parametrize(
+    ("sample", "debug"), [(SAMPLES[0], False), (SAMPLES[-1], False), (SAMPLES[-1], True)], ids=str, indirect=["sample"]
+)
 def test_it_repeats_nothing(name, debug, acme, caller, sample, config, canaries, ids, settings, capfd):
     settings.DEBUG = debug
     settings.TESTS_PER_MINUTE_AND_KEY = settings.TESTS_PER_MINUTE_AND_ORGANISATION = 10_000
