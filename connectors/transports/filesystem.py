@@ -44,6 +44,7 @@ _CODES: Final[dict[int, Code]] = {
 _MAX_GROUP: Final = 50
 """How many files share one fsync of their folder."""
 
+_ANOTHER_DELIVERY: Final = ": another delivery of this file is running"
 _NO_HARD_LINKS: Final = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK)  # FAT and some network file systems
 _RENAME_NOREPLACE: Final = 1
 _libc: Final = ctypes.CDLL(None, use_errno=True)
@@ -218,7 +219,10 @@ class FilesystemFolder(Folder):
             identity = folder._write(temp_name, content)
         except FileExistsError:  # left by an earlier attempt
             folder.remove(temp_name)
-            identity = folder._write(temp_name, content)
+            try:
+                identity = folder._write(temp_name, content)
+            except FileExistsError:
+                raise TemporaryError(Code.REMOTE_ERROR, during=_ANOTHER_DELIVERY) from None
         try:
             yield MY_TURN
         except Withdrawn:
@@ -254,7 +258,7 @@ class FilesystemFolder(Folder):
         try:
             found = os.fstat(handle)
             if (found.st_dev, found.st_ino) != identity:
-                raise TemporaryError(Code.REMOTE_ERROR, during=": another delivery of this file is running")
+                raise TemporaryError(Code.REMOTE_ERROR, during=_ANOTHER_DELIVERY)
             if found.st_size != size:
                 self._discard(name)
                 raise TemporaryError(Code.NO_SPACE, path=self.location(name))
