@@ -33,7 +33,7 @@ env: .venv/ready ## write a .env with fresh keys, unless there is one
 .PHONY: test
 test: .venv/ready-dev ## run all tests; installs OpenSSH and chromium if it may
 	@.ci/test-tools
-	$(PYTHON) -m pytest -n 3  # many tests wait for a far end: three share two cores
+	$(PYTHON) -m pytest -n 3
 
 .PHONY: faults
 faults: .venv/ready-dev ## break everything at random: SEED=… ROUNDS=… for other or more rounds
