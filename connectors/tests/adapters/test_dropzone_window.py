@@ -336,9 +336,10 @@ class TestSession:
         assert caught.value.code is Code.CONNECTION_LOST
 
     def test_abandoned_half_way_is_of_no_more_use(self, faulty_sftp: Callable[..., FaultySftp]) -> None:
-        with CONNECTOR.open_session(DropzoneConfig.parse(faulty_sftp().config()), fakes.context()) as session:
+        server = faulty_sftp(stall_before="rename", skip=1, times=1)
+        with CONNECTOR.open_session(DropzoneConfig.parse(server.config()), fakes.context()) as session:
             deliveries = session.export_many(iter(Queue.of(*[SMALL] * 9)), window=3)
             next(deliveries)
-            deliveries.close()
+            deliveries.close()  # with others under way
             with pytest.raises(TemporaryError):
                 session.check()

@@ -139,5 +139,5 @@ def test_many_workers_share_the_work_and_the_loss_of_one_costs_only_its_lease(sh
 
     assert time.monotonic() - killed_at < LEASE_SECONDS + 5  # the next sweep, on a busy machine
     assert [each.faults() for each in (stuck, *shops)] == [[]] * 7
-    shares = [len(worker.events("export.sent")) for worker in workers]
+    shares = [len(worker.events("export.sent")) for worker in fleet.living()]
     assert min(shares) > sum(shares) / 20, shares
