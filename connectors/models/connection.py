@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any, Self
+from typing import Self
 
 from django.db import models
 from django.utils import timezone
@@ -11,6 +11,7 @@ from django.utils import timezone
 from connectors.exceptions import EncryptionError
 from connectors.fields import EncryptedConfigField
 from connectors.models.installation import Installation
+from connectors.models.sealed import SealedConfig
 from tenants.models import Organization, OrganizationScopedQuerySet
 
 
@@ -51,7 +52,7 @@ class ConnectionQuerySet(OrganizationScopedQuerySet):
         return self.active().usable()
 
 
-class ERPConnection(models.Model):
+class ERPConnection(SealedConfig):
     """One organisation's way to its ERP; the configuration is encrypted and bound to this row."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -128,18 +129,6 @@ class ERPConnection(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    def read_config(self) -> dict[str, Any]:
-        """Return the configuration in clear.
-
-        Raises:
-            EncryptionError: the row cannot be decrypted here.
-        """
-        return EncryptedConfigField.of(self).open(self)
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Seal the configuration into this row, without saving it."""
-        self.config_encrypted = EncryptedConfigField.of(self).seal(self, config)
 
     @property
     def is_tested(self) -> bool:

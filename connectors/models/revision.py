@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from typing import Any
 
 from django.db import models
 from django.utils import timezone
 
 from connectors.fields import EncryptedConfigField
 from connectors.models.connection import ERPConnection
+from connectors.models.sealed import SealedConfig
 from tenants.actors import ActorKind
 from tenants.models import Organization, OrganizationScopedQuerySet
 
 
-class ConnectionRevision(models.Model):
+class ConnectionRevision(SealedConfig):
     """One configuration of a connection, encrypted like the one in use and bound to this row."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -49,15 +49,3 @@ class ConnectionRevision(models.Model):
 
     def __str__(self) -> str:
         return f"revision {self.number}" if self.number else "staged credentials"
-
-    def read_config(self) -> dict[str, Any]:
-        """Return the configuration in clear.
-
-        Raises:
-            EncryptionError: the row cannot be decrypted here.
-        """
-        return EncryptedConfigField.of(self).open(self)
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Seal a configuration into this row, without saving it."""
-        self.config_encrypted = EncryptedConfigField.of(self).seal(self, config)

@@ -7,7 +7,7 @@ itself: no code path can forget it, and what is rolled back was never told.
 from __future__ import annotations
 
 import uuid
-from typing import Any, Self
+from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import BrinIndex
@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from connectors.fields import EncryptedConfigField
 from connectors.models.export import ERPExport
+from connectors.models.sealed import SealedConfig
 from tenants.models import Organization, OrganizationScopedQuerySet
 
 
@@ -56,7 +57,7 @@ class WebhookQuerySet(OrganizationScopedQuerySet):
         )
 
 
-class Webhook(models.Model):
+class Webhook(SealedConfig):
     """One address that is told of state changes; URL and signing secret are sealed.
 
     Messages go out one at a time. Who sends one holds the lease; whoever lost it settles nothing.
@@ -104,18 +105,6 @@ class Webhook(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-    def read_config(self) -> dict[str, Any]:
-        """Return URL and secrets in clear.
-
-        Raises:
-            EncryptionError: the row cannot be decrypted here.
-        """
-        return EncryptedConfigField.of(self).open(self)
-
-    def write_config(self, config: dict[str, Any]) -> None:
-        """Seal URL and secrets into this row, without saving it."""
-        self.config_encrypted = EncryptedConfigField.of(self).seal(self, config)
 
 
 class WebhookState(models.TextChoices):
