@@ -270,7 +270,8 @@ def _move_waiting_of(org: Organization) -> int:
         active = ERPConnection.objects.of(org).active().first()
         if active is None:
             return 0
-        for old in ERPConnection.objects.of(org).filter(status=ConnectionStatus.DISABLED):
+        disabled = ERPConnection.objects.of(org).filter(status=ConnectionStatus.DISABLED)
+        for old in disabled.select_for_update(no_key=True).order_by("pk"):  # before a claim's rows, as everybody does
             # The database looks at each row again once it has its lock, so a row that was claimed meanwhile stays.
             waiting = ERPExport.objects.filter(connection=old, status=ExportStatus.PENDING)
             unsent = waiting.filter(outcome_unknown=False)

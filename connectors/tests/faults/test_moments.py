@@ -3,6 +3,7 @@
 import time
 
 import pytest
+from django.db import transaction
 from procrastinate.contrib.django.models import ProcrastinateWorker
 
 from connectors.models import ERPConnection, ERPExport
@@ -72,9 +73,15 @@ def fleet(tmp_path):
 def let_time_pass():
     """Let nobody wait for his next attempt any longer, and return True."""
     now = "2000-01-01T00:00:00Z"
-    ERPExport.objects.filter(status="PENDING", next_attempt_at__isnull=False).update(next_attempt_at=now)
-    ERPConnection.objects.filter(retry_at__isnull=False).update(retry_at=now)
+    _set(ERPExport.objects.filter(status="PENDING", next_attempt_at__isnull=False), next_attempt_at=now)
+    _set(ERPConnection.objects.filter(retry_at__isnull=False), retry_at=now)
     return True
+
+
+@transaction.atomic
+def _set(rows, **columns):
+    """Change all but what a worker holds right now: if both waited for several of them, they waited for each other."""
+    rows.filter(pk__in=rows.select_for_update(skip_locked=True).values("pk")).update(**columns)
 
 
 def test_killed_before_the_first_file_and_after_a_rename(shop, fleet):
