@@ -4,5 +4,8 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = (("connectors", "0005_delivery"), ("tenants", "0007_audit_chain"),)
+    dependencies = (
+        ("connectors", "0005_delivery"),
+        ("tenants", "0007_audit_chain"),
+    )
     operations: tuple[migrations.operations.base.Operation, ...] = ()
