@@ -12,7 +12,7 @@ import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Final, Self
@@ -27,7 +27,6 @@ _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _NEW_FILE: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: a pipe somebody put there must not hold us up.
 _READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_HANDLE: Final = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 
 _CODES: Final[dict[int, Code]] = {
     errno.ENOENT: Code.PATH_NOT_FOUND,
@@ -86,6 +85,7 @@ class FilesystemStore(FileStore):
         source = Source(deliveries)
         while not source.is_dry:
             group = list(_begun(source, min(window, _MAX_GROUP)))
+            _make_durable(source, group)
             _publish(source, group)
             _make_durable(source, group)
             for each in group:
@@ -174,8 +174,7 @@ class FilesystemFolder(Folder):
                 raise NameTaken
             if temporary is None:
                 yield MY_TURN
-                with self._checked(name, self._write(name, content), len(content)):
-                    pass
+                self._put_at_once(name, content)
             else:
                 assert isinstance(temporary.folder, FilesystemFolder)
                 yield from self._put_behind(name, content, temporary.folder, temporary.name)
@@ -213,58 +212,67 @@ class FilesystemFolder(Folder):
             return True
         return False
 
+    def _put_at_once(self, name: str, content: bytes) -> None:
+        file = self._create(name)
+        try:
+            self.store.run(self._fill(file, name, content))
+        finally:
+            os.close(file)
+
     def _put_behind(self, name: str, content: bytes, folder: FilesystemFolder, temp_name: str) -> Conversation[None]:
         """Write a file under a temporary name, and give the complete file its own."""
+        file = folder._create_anew(temp_name)
         try:
-            identity = folder._write(temp_name, content)
-        except FileExistsError:  # left by an earlier attempt
-            folder.remove(temp_name)
+            yield from folder._fill(file, temp_name, content)
             try:
-                identity = folder._write(temp_name, content)
-            except FileExistsError:
-                raise TemporaryError(Code.REMOTE_ERROR, during=_ANOTHER_DELIVERY) from None
-        try:
-            yield MY_TURN
-        except Withdrawn:
-            folder._discard(temp_name)
-            raise
-        # The link is made from an open handle, so that it is our complete file even if another delivery of the same
-        # document puts a file of its own under the temporary name meanwhile.
-        with folder._checked(temp_name, identity, len(content)) as handle:
+                yield MY_TURN
+            except Withdrawn:
+                folder._discard(temp_name)
+                raise
+            folder._check_is(file, temp_name)
+            # The link is made from the file we hold open, so that it is our complete file even if another delivery
+            # puts a file of its own under the temporary name meanwhile.
             try:
-                _link_without_replacing(handle, folder._fd, temp_name, self._fd, name)
+                _link_without_replacing(file, folder._fd, temp_name, self._fd, name)
             finally:
                 folder._discard(temp_name)
+        finally:
+            os.close(file)
 
-    def _write(self, name: str, content: bytes) -> tuple[int, int]:
-        """Write a new file to the disk and return what identifies it; remove it when that fails."""
-        descriptor = os.open(name, _NEW_FILE, 0o666, dir_fd=self._fd)
+    def _create(self, name: str) -> int:
+        return os.open(name, _NEW_FILE, 0o666, dir_fd=self._fd)
+
+    def _create_anew(self, name: str) -> int:
+        """Create a file in the place of what an earlier attempt may have left."""
+        with suppress(FileExistsError):
+            return self._create(name)
+        self.remove(name)
         try:
-            with open(descriptor, "wb", buffering=0) as file:  # noqa: PTH123  # a descriptor, not a path
-                remaining = memoryview(content)
-                while remaining:
-                    remaining = remaining[file.write(remaining) :]
-                os.fsync(descriptor)
-                written = os.fstat(descriptor)
-        except BaseException:
+            return self._create(name)
+        except FileExistsError:
+            raise TemporaryError(Code.REMOTE_ERROR, during=_ANOTHER_DELIVERY) from None
+
+    def _fill(self, file: int, name: str, content: bytes) -> Conversation[None]:
+        """Write a new file to the disk and check its size; remove it when that fails."""
+        try:
+            remaining = memoryview(content)
+            while remaining:
+                remaining = remaining[os.write(file, remaining) :]
+            # The disk begins at once, so that the files of a group are written while the next ones are being made.
+            os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
+            yield file
+            if os.fstat(file).st_size != len(content):
+                raise TemporaryError(Code.NO_SPACE, path=self.location(name))
+        except Exception:
             self._discard(name)
             raise
-        return written.st_dev, written.st_ino
 
-    @contextmanager
-    def _checked(self, name: str, identity: tuple[int, int], size: int) -> Iterator[int]:
-        """Open a file that was written and closed, if it still is that file and has its size."""
-        handle = os.open(name, _HANDLE, dir_fd=self._fd)
-        try:
-            found = os.fstat(handle)
-            if (found.st_dev, found.st_ino) != identity:
-                raise TemporaryError(Code.REMOTE_ERROR, during=_ANOTHER_DELIVERY)
-            if found.st_size != size:
-                self._discard(name)
-                raise TemporaryError(Code.NO_SPACE, path=self.location(name))
-            yield handle
-        finally:
-            os.close(handle)
+    def _check_is(self, file: int, name: str) -> None:
+        """Refuse to go on when another delivery of the same document took the file for a leftover."""
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file), os.stat(name, dir_fd=self._fd, follow_symlinks=False)):
+                return
+        raise TemporaryError(Code.REMOTE_ERROR, during=_ANOTHER_DELIVERY)
 
     def _discard(self, name: str) -> None:
         with suppress(OSError):
@@ -296,9 +304,9 @@ def _publish(source: Source, group: list[Underway]) -> None:
 
 
 def _make_durable(source: Source, group: list[Underway]) -> None:
-    """Write to the disk which names their folder holds."""
-    waiting = [each for each in group if each.delivery is None]
-    troubles = {folder_fd: _sync(folder_fd) for folder_fd in {each.wants for each in waiting}}
+    """Write to the disk what they ask for: first their files, at the end which names their folder holds."""
+    waiting = [each for each in group if each.delivery is None and not each.waits_for_its_turn]
+    troubles = {descriptor: _sync(descriptor) for descriptor in {each.wants for each in waiting}}
     for each in waiting:
         trouble = troubles[each.wants]
         each.fail(trouble) if trouble else each.go_on()
@@ -306,18 +314,18 @@ def _make_durable(source: Source, group: list[Underway]) -> None:
             source.close()
 
 
-def _sync(folder_fd: int) -> OSError | None:
+def _sync(descriptor: int) -> OSError | None:
     try:
-        os.fsync(folder_fd)
+        os.fsync(descriptor)
     except OSError as error:
         return error
     return None
 
 
-def _link_without_replacing(handle: int, source_fd: int, source: str, target_fd: int, target: str) -> None:
+def _link_without_replacing(file: int, source_fd: int, source: str, target_fd: int, target: str) -> None:
     """Give the open file a second name, or raise FileExistsError."""
     try:
-        os.link(f"/proc/self/fd/{handle}", target, dst_dir_fd=target_fd, follow_symlinks=True)
+        os.link(f"/proc/self/fd/{file}", target, dst_dir_fd=target_fd, follow_symlinks=True)
     except OSError as error:
         if error.errno not in _NO_HARD_LINKS:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -66,8 +67,9 @@ def test_a_group_shares_one_fsync_of_its_folder(out: Path, monkeypatch: pytest.M
     assert send(out, 25, window=10, atomic_write=atomic) == [True] * 25
 
     assert lying(out) == sorted(names(25))
-    assert synced.count("out") == 3
-    assert len(synced) == 25 + 3
+    suffix = ".tmp" if atomic else ""  # on the disk before they get their names
+    assert sorted(name for name in synced if name != "out") == sorted(name + suffix for name in names(25))
+    assert [at for at, name in enumerate(synced) if name == "out"] == [10, 10 + 1 + 10, 20 + 2 + 5]
 
 
 def test_temporary_files_lie_in_their_own_folder(out: Path) -> None:
@@ -106,6 +108,29 @@ def test_those_behind_one_that_cannot_be_published_are_cleared_away(out: Path) -
     assert isinstance(ends[2], TemporaryError)
     assert ends[3:] == [None] * 6
     assert lying(out) == [*names(2), f"{names(9)[2]}.tmp"]
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_one_that_the_disk_does_not_keep_is_not_published_nor_those_behind_it(
+    out: Path, monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    fsync = os.fsync
+
+    def fail(descriptor: int) -> None:
+        if names(9)[2] in os.readlink(f"/proc/self/fd/{descriptor}"):  # noqa: PTH115
+            raise OSError(errno.ENOSPC, "full")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail)
+    open_before = len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    *sent, failed = send(out, 9, atomic_write=atomic)[:3]
+
+    assert sent == [True, True]
+    assert isinstance(failed, TemporaryError)
+    assert failed.code is Code.NO_SPACE
+    assert lying(out) == names(2)
+    assert len(os.listdir("/proc/self/fd")) == open_before  # noqa: PTH208
 
 
 def test_one_whose_name_is_taken_holds_back_nobody(out: Path) -> None:
