@@ -12,12 +12,22 @@ from erpconfig.settings import LOGGING, WEB_THREADS
 wsgi_app = "erpconfig.wsgi"
 bind = "127.0.0.1:8000"
 workers = int(os.environ.get("WEB_CONCURRENCY", "2"))
-worker_class = "gthread"
+worker_class = "erpconfig.web_worker.Worker"
 threads = WEB_THREADS  # most of them only wait: for a test to end, for the database
 timeout = 60
 graceful_timeout = 15
 keepalive = 5
 control_socket_disable = True  # one more way in, which nobody uses
+
+# What a head may have; see erpconfig/limits.py for the rest of the request.
+limit_request_line = 4094
+limit_request_fields = 64
+limit_request_field_size = 8190
+# What two servers in a row could understand differently is refused, and no header names another path.
+header_map = "refuse"
+forwarder_headers = ""
+permit_obsolete_folding = strip_header_spaces = casefold_http_method = False
+permit_unconventional_http_method = permit_unconventional_http_version = False
 
 # django-structlog logs each request with its id; gunicorn's own lines go the same way as all others.
 accesslog = None

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.views.defaults import page_not_found, server_error
+from django.views.defaults import bad_request, page_not_found, server_error
 
 from erpconfig.request_id import request_id
 
@@ -33,6 +33,14 @@ def problem(request: HttpRequest, status: HTTPStatus, *, code: str, detail: str,
         **extra,
     }
     return JsonResponse(content, status=status, content_type="application/problem+json")
+
+
+def bad(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer a request that makes no sense, such as one for a host that we are not: a problem or a page."""
+    if request.path.startswith(_API):
+        detail = "The request cannot be understood."
+        return problem(request, HTTPStatus.BAD_REQUEST, code="BAD_REQUEST", detail=detail)
+    return bad_request(request, exception)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

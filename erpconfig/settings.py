@@ -42,10 +42,12 @@ INSTALLED_APPS = [
     "django_otp.plugins.otp_static",
 ]
 MIDDLEWARE = [
+    "erpconfig.headers.SecurityHeadersMiddleware",
+    "erpconfig.request_id.RequestIdMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "erpconfig.request_id.RequestIdMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
+    "erpconfig.limits.RequestLimitsMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -133,6 +135,8 @@ TESTS_PER_MINUTE_AND_KEY = _env.integer("TESTS_PER_MINUTE_AND_KEY", default=30, 
 TESTS_PER_MINUTE_AND_ORGANISATION = _env.integer("TESTS_PER_MINUTE_AND_ORGANISATION", default=60, low=1, high=10_000)
 TESTS_PER_MINUTE_AND_DESTINATION = _env.integer("TESTS_PER_MINUTE_AND_DESTINATION", default=20, low=1, high=10_000)
 WEB_THREADS = _env.integer("WEB_THREADS", default=64, low=2, high=1000)  # of one process of the web server
+WEB_HEAD_SECONDS = _env.integer("WEB_HEAD_SECONDS", default=5, low=1, high=60)  # for a request's head to arrive
+WEB_BODY_SECONDS = _env.integer("WEB_BODY_SECONDS", default=60, low=1, high=600)  # … its body, or an answer to leave
 TEST_THREADS = _env.integer("TEST_THREADS", default=32, low=1, high=500)  # of one worker
 WEBHOOK_SECONDS = _env.integer("WEBHOOK_SECONDS", default=3, low=1, high=59)  # between looks for what is to be told
 WEBHOOK_THREADS = _env.integer("WEBHOOK_THREADS", default=32, low=1, high=500)  # of one worker
@@ -197,6 +201,8 @@ CSRF_COOKIE_SECURE = _https
 CSRF_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024  # an order of 10,000 lines has about 4 MiB
+DATA_UPLOAD_MAX_NUMBER_FILES = 0  # nobody uploads anything; what a form calls a file is refused, unread
+FILE_UPLOAD_HANDLERS: list[str] = []
 
 METRICS_ALLOWED_NETWORKS = _env.parsed(
     "METRICS_ALLOWED_NETWORKS",

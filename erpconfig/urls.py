@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
-from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerView
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from erpconfig import health
 
@@ -11,12 +11,13 @@ urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("api/v1/schema", SpectacularAPIView.as_view(), name="schema"),
-    path("api/v1/docs", SpectacularSwaggerView.as_view(url_name="schema"), name="docs"),
+    path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include("connectors.api.urls")),
     path("livez", health.livez),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
 ]
 
+handler400 = "erpconfig.problems.bad"
 handler404 = "erpconfig.problems.not_found"
 handler500 = "erpconfig.problems.internal_error"
