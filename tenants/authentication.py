@@ -15,7 +15,8 @@ from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
 from tenants.actors import Actor, ActorKind
-from tenants.models import ApiKey, Membership, Organization, Role
+from tenants.models import ApiKey, Membership, Organization
+from tenants.roles import Role
 
 ORGANIZATION_HEADER: Final = "X-Organization"
 
