@@ -26,7 +26,12 @@ class EncryptionKeyAdmin(admin.ModelAdmin):
     @admin.display(description="state", ordering="state")
     def state_badge(self, key: EncryptionKey) -> str:
         """Return what the key is still for."""
-        kinds = {KeyState.ACTIVE: "good", KeyState.DECRYPT_ONLY: "wait", KeyState.RETIRED: "off"}
+        kinds = {
+            KeyState.ACTIVE: "good",
+            KeyState.DECRYPT_ONLY: "wait",
+            KeyState.RETIRING: "wait",
+            KeyState.RETIRED: "off",
+        }
         return badge(kinds[KeyState(key.state)], key.get_state_display())
 
     def has_module_permission(self, request: HttpRequest) -> bool:

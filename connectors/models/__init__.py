@@ -5,7 +5,7 @@ from connectors.models.connection import ConnectionStatus, ERPConnection, Health
 from connectors.models.diagnosis import ConnectionTest, TestState, TestSubject
 from connectors.models.export import ERPExport, ExportAttempt, ExportStatus, Outcome
 from connectors.models.installation import Installation
-from connectors.models.key import EncryptionKey, KeyState
+from connectors.models.key import EncryptionKey, KeyState, QuarantinedRow
 from connectors.models.revision import ConnectionRevision
 from connectors.models.webhook import DisabledBecause, Webhook, WebhookDelivery, WebhookEvent, WebhookState
 
@@ -25,6 +25,7 @@ __all__ = [
     "Installation",
     "KeyState",
     "Outcome",
+    "QuarantinedRow",
     "TestState",
     "TestSubject",
     "Webhook",
