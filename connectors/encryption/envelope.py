@@ -41,6 +41,7 @@ PURPOSE: Final = "connection.config"
 """Of the rows that configure a connection; others have one of their own."""
 
 _BODY: Final = HEADER_SIZE + IV_SIZE
+_NO_OBJECT: Final = "The envelope is genuine, but it does not hold a JSON object."
 
 
 def key_id_of(blob: bytes) -> bytes:
@@ -81,13 +82,11 @@ def seal(
     Raises:
         ConfigurationError: JSON cannot hold this configuration exactly.
     """
-    header = PREFIX + key_id
     plaintext = _to_json(config)
     if plaintext is None:
         del config, plaintext
         raise ConfigurationError("The configuration is not a plain JSON object, so it cannot be stored.")
-    iv = os.urandom(IV_SIZE)
-    return header + iv + cipher.encrypt(iv, plaintext, _associated_data(header, purpose, org_id, record_id))
+    return _encrypt(plaintext, cipher, key_id, purpose, org_id, record_id)
 
 
 def open(blob: bytes, *, cipher: AESGCM, org_id: UUID, record_id: UUID, purpose: str = PURPOSE) -> dict[str, Any]:
@@ -104,16 +103,55 @@ def open(blob: bytes, *, cipher: AESGCM, org_id: UUID, record_id: UUID, purpose:
         Tampered: altered, sealed for another row, or sealed under another key.
         Malformed: it opens, but holds no JSON object.
     """
+    config = _from_json(_decrypt(blob, cipher, purpose, org_id, record_id))
+    if config is None:
+        raise Malformed(_NO_OBJECT)
+    return config
+
+
+def reseal(
+    blob: bytes,
+    *,
+    cipher: AESGCM,
+    new_cipher: AESGCM,
+    new_key_id: bytes,
+    org_id: UUID,
+    record_id: UUID,
+    purpose: str = PURPOSE,
+) -> bytes:
+    """Return the envelope of the same plaintext, byte for byte, under another key and a fresh random IV.
+
+    Args:
+        blob: as for `open`.
+        cipher: as for `open`.
+        new_cipher: AES-256-GCM under the data key of the organisation, from the new master key.
+        new_key_id: 32 bytes that name the new master key.
+        org_id: the organisation of the row.
+        record_id: the primary key of the row.
+        purpose: what kind of row it is.
+
+    Raises:
+        Tampered: as for `open`.
+        Malformed: as for `open`.
+    """
+    plaintext = _decrypt(blob, cipher, purpose, org_id, record_id)
+    if _from_json(plaintext) is None:
+        del plaintext
+        raise Malformed(_NO_OBJECT)
+    return _encrypt(plaintext, new_cipher, new_key_id, purpose, org_id, record_id)
+
+
+def _decrypt(blob: bytes, cipher: AESGCM, purpose: str, org_id: UUID, record_id: UUID) -> bytes:
     associated_data = _associated_data(blob[:HEADER_SIZE], purpose, org_id, record_id)
     try:
-        plaintext = cipher.decrypt(blob[HEADER_SIZE:_BODY], blob[_BODY:], associated_data)
+        return cipher.decrypt(blob[HEADER_SIZE:_BODY], blob[_BODY:], associated_data)
     except InvalidTag:
         raise Tampered from None
-    config = _from_json(plaintext)
-    if config is None:
-        del plaintext
-        raise Malformed("The envelope is genuine, but it does not hold a JSON object.")
-    return config
+
+
+def _encrypt(plaintext: bytes, cipher: AESGCM, key_id: bytes, purpose: str, org_id: UUID, record_id: UUID) -> bytes:
+    header, iv = PREFIX + key_id, os.urandom(IV_SIZE)
+    return header + iv + cipher.encrypt(iv, plaintext, _associated_data(header, purpose, org_id, record_id))
 
 
 def _associated_data(header: bytes, purpose: str, org_id: UUID, record_id: UUID) -> bytes:

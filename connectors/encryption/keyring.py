@@ -81,6 +81,25 @@ class KeyRing:
         cipher = self._cipher(envelope.key_id_of(blob), org_id.bytes)
         return envelope.open(blob, cipher=cipher, org_id=org_id, record_id=record_id, purpose=purpose)
 
+    def reseal(self, blob: bytes, *, org_id: UUID, record_id: UUID, purpose: str = envelope.PURPOSE) -> bytes:
+        """Return what `blob` holds, opened with its own key, as an envelope under the active key.
+
+        Raises:
+            Malformed: not an envelope, or it holds no JSON object.
+            UnknownFormat: an envelope of another version.
+            UnknownKey: its master key is not in this ring.
+            Tampered: altered, or moved from another row.
+        """
+        return envelope.reseal(
+            blob,
+            cipher=self._cipher(envelope.key_id_of(blob), org_id.bytes),
+            new_cipher=self._cipher(self.active_key_id, org_id.bytes),
+            new_key_id=self.active_key_id,
+            org_id=org_id,
+            record_id=record_id,
+            purpose=purpose,
+        )
+
     def needs_rotation(self, blob: bytes) -> bool:
         """Was this envelope sealed with another key than the active one?
 
