@@ -9,18 +9,19 @@ import secrets
 import uuid
 from ipaddress import ip_network
 from itertools import islice
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.functions import RandomUUID
 from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator
+from django.core.validators import MinValueValidator, RegexValidator
 from django.db import connections, models
 from django.utils import timezone
 
-from tenants.actors import Actor, ActorKind
+from tenants.audit import LEAST_RETENTION_DAYS, AuditEvent, record
 from tenants.networks import is_within
+from tenants.querysets import OrganizationScopedQuerySet
 from tenants.roles import Role, Scope, held_by
 
 __all__ = [
@@ -100,6 +101,13 @@ class Organization(models.Model):
         verbose_name="days that exports are kept",
         help_text="After an export is finished, with its attempts and document. Empty: for ever.",
     )
+    audit_retention_days = models.PositiveIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(LEAST_RETENTION_DAYS)],
+        verbose_name="days that the audit trail is kept",
+        help_text=f"At least {LEAST_RETENTION_DAYS}. Empty: for ever.",
+    )
     digest_email = models.EmailField(
         blank=True,
         default="",
@@ -117,14 +125,6 @@ class Organization(models.Model):
 
     def __str__(self) -> str:
         return self.name
-
-
-class OrganizationScopedQuerySet(models.QuerySet[Any]):
-    """A queryset of rows that belong to one organisation each."""
-
-    def of(self, org: Organization) -> Self:
-        """Return only the rows of `org`."""
-        return self.filter(org=org)
 
 
 class Membership(models.Model):
@@ -354,62 +354,6 @@ class ApiKey(models.Model):
         """What it may do: of its role, of its account's role, of its scopes."""
         own = held_by(self.role, self.scopes)
         return own & held_by(self.account.role) if self.account else own
-
-
-class AuditEvent(models.Model):
-    """One thing that was done. A database trigger refuses to change or delete a row."""
-
-    id = models.BigAutoField(primary_key=True)
-    org = models.ForeignKey(Organization, null=True, on_delete=models.PROTECT, related_name="audit_events")
-    created_at = models.DateTimeField(default=timezone.now)
-    actor_kind = models.CharField(max_length=16, choices=ActorKind)
-    actor_id = models.CharField(max_length=64, blank=True)
-    actor_label = models.CharField(max_length=150)
-    address = models.GenericIPAddressField(null=True)
-    request_id = models.CharField(max_length=64, blank=True)
-    action = models.CharField(max_length=64)
-    target_type = models.CharField(max_length=64, blank=True)
-    target_id = models.CharField(max_length=64, blank=True)
-    details = models.JSONField(default=dict)
-
-    objects = OrganizationScopedQuerySet.as_manager()
-
-    class Meta:
-        db_table = "audit_event"
-        ordering = ("-id",)
-        indexes = (
-            models.Index(fields=("org", "-id"), name="audit_event_by_org"),
-            models.Index(fields=("target_id", "-id"), name="audit_event_by_target"),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.actor_label}: {self.action}"
-
-
-def record(
-    actor: Actor, action: str, *, org: Organization | None, target: models.Model | None = None, **details: Any
-) -> AuditEvent:
-    """Append one event to the audit trail, in the caller's transaction.
-
-    Args:
-        actor: who did it.
-        action: what, as `noun.verb` in the past tense, such as `connection.changed`.
-        org: whose trail it belongs to; None for the installation's own.
-        target: the row it was done to.
-        details: plain JSON values; never a secret.
-    """
-    return AuditEvent.objects.create(
-        org=org,
-        actor_kind=actor.kind,
-        actor_id=actor.id,
-        actor_label=actor.label,
-        address=actor.address,
-        request_id=actor.request_id,
-        action=action,
-        target_type=(target._meta.model_name or "") if target else "",
-        target_id=str(target.pk) if target else "",
-        details=details,
-    )
 
 
 def _hash(secret: str) -> str:
