@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -19,13 +19,16 @@ MAX_LIMIT: Final = 200
 PARAMETERS: Final = frozenset({"limit", "cursor"})
 
 
-def paginate(request: Request, rows: QuerySet[Any], show: Callable[[Any], Any]) -> Response:
+def paginate(
+    request: Request, rows: QuerySet[Any], show: Callable[[Any], Any], *, place: Sequence[str] = ()
+) -> Response:
     """Return one page of `rows` as `{"results", "next", "previous"}`.
 
     Args:
         request: with `limit` and `cursor` in its query.
         rows: models or named rows, in the default order of their model, whose last field is unique.
         show: how a row is shown.
+        place: the attributes of a row that say where in that order it stands; by default those the order names.
 
     Raises:
         InvalidInput: the limit is out of range, or the cursor is not one of this list.
@@ -40,11 +43,16 @@ def paginate(request: Request, rows: QuerySet[Any], show: Callable[[Any], Any]) 
         page.reverse()
     has_next = has_more or backwards
     has_previous = position is not None and (has_more or not backwards)
+
+    def link(row: Any, *, backwards: bool) -> str:
+        values = [_plain(getattr(row, name)) for name in place or _ordering(rows.model)[0]]
+        return _link(request, _signer(rows.model).sign_object((backwards, values)))
+
     return Response(
         {
             "results": [show(row) for row in page],
-            "next": _link(request, rows.model, page[-1], backwards=False) if page and has_next else None,
-            "previous": _link(request, rows.model, page[0], backwards=True) if page and has_previous else None,
+            "next": link(page[-1], backwards=False) if page and has_next else None,
+            "previous": link(page[0], backwards=True) if page and has_previous else None,
         }
     )
 
@@ -80,11 +88,9 @@ def _beyond(model: type[Model], position: list[Any], *, backwards: bool) -> Q:
     return Q(**{f"{first}__{operator}e": at}) & (Q(**{f"{first}__{operator}": at}) | Q(**{f"{last}__{operator}": tie}))
 
 
-def _link(request: Request, model: type[Model], row: Any, *, backwards: bool) -> str:
-    names, _ = _ordering(model)
-    position = [_plain(getattr(row, name)) for name in names]
+def _link(request: Request, cursor: str) -> str:
     query = request.query_params.copy()
-    query["cursor"] = _signer(model).sign_object((backwards, position))
+    query["cursor"] = cursor
     return f"{request.build_absolute_uri(request.path)}?{query.urlencode()}"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar, cast
 from uuid import UUID
 
@@ -95,8 +95,8 @@ class ListView(ApiView):
             name: isinstance(each, MultipleChoiceFilter) for name, each in filters.items()
         }
 
-    def page(self, rows: QuerySet[Any, RowT], show: Callable[[RowT], Any]) -> Response:
-        """Return one page of those rows that pass the filters.
+    def page(self, rows: QuerySet[Any, RowT], show: Callable[[RowT], Any], *, place: Sequence[str] = ()) -> Response:
+        """Return one page of those rows that pass the filters; see `pagination.paginate`.
 
         Raises:
             InvalidInput: a filter, the limit or the cursor is not valid.
@@ -110,7 +110,7 @@ class ListView(ApiView):
                     for error in errors
                 )
             rows = filterset.qs
-        return pagination.paginate(self.request, rows, show)
+        return pagination.paginate(self.request, rows, show, place=place)
 
 
 class AnyAccept(DefaultContentNegotiation):

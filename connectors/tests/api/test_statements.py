@@ -1,6 +1,7 @@
 """How much the database is asked: a call that is made often makes do with few statements, each with its index."""
 
 import json
+from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
@@ -57,6 +58,26 @@ def test_a_page_of_connections_takes_two_statements_however_many_there_are(acme,
     assert all(shapes.Connection.model_validate(shown) for shown in page)
     assert list(page[-1]["last_test"]) == list(shapes.TestReport.model_fields)
     assert page[0]["secrets"]["api_key"]["updated_at"].endswith("Z")
+    newest = ERPConnection.objects.first()
+    assert datetime.fromisoformat(page[0]["created_at"]) == newest.created_at
+    assert datetime.fromisoformat(page[0]["updated_at"]) == newest.updated_at
+    assert datetime.fromisoformat(page[-1]["last_test_at"]) == ERPConnection.objects.last().last_test_at
+
+
+def test_connections_of_the_same_instant_are_each_on_one_page(acme, mock, used):
+    for number in range(4):
+        used.post("connectors", {"connector_type": "MOCK", "config": {}, "name": str(number), "status": "DISABLED"})
+    ERPConnection.objects.update(created_at=datetime(2026, 1, 1, 12, tzinfo=UTC))
+    everything = used.get("connectors").json()["results"]
+
+    first = used.get("connectors?limit=2").json()
+    second = used.get(first["next"]).json()
+    last = used.get(second["next"]).json()
+
+    assert first["results"] + second["results"] + last["results"] == everything
+    assert last["next"] is None
+    assert used.get(last["previous"]).json()["results"] == second["results"]
+    assert used.get(second["previous"]).json() == first
 
 
 def test_a_claim_reads_its_line_from_the_index(acme, api, mock):
