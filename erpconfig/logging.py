@@ -120,8 +120,13 @@ def exception_without_text(_: WrappedLogger, __: str, event: EventDict) -> Event
     info = event.pop("exc_info", None)
     error = info if isinstance(info, BaseException) else info[1] if isinstance(info, tuple) else sys.exc_info()[1]
     if info and error is not None:
-        event["exception"] = [_located(each) for each in _with_causes(error)]
+        event["exception"] = without_text(error)
     return event
+
+
+def without_text(error: BaseException) -> list[dict[str, Any]]:
+    """Return an error and its causes, innermost last, as types and places."""
+    return [_located(each) for each in _with_causes(error)]
 
 
 def redact(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -253,7 +253,6 @@ LOG_FORMAT = _env.choice("LOG_FORMAT", ("json", "console"), default="json")
 LOGGING_CONFIG = "erpconfig.logging.configure"
 LOGGING = logging.config(level=LOG_LEVEL, renderer=LOG_FORMAT)
 DEFAULT_EXCEPTION_REPORTER = "erpconfig.debug.PlacesOnlyReporter"
-DEFAULT_EXCEPTION_REPORTER_FILTER = "erpconfig.debug.NamesOnlyFilter"
 DJANGO_STRUCTLOG_COMMAND_LOGGING_ENABLED = False
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # RequestIdMiddleware has replaced what is no sane id
 DJANGO_STRUCTLOG_TRUST_UPSTREAM_CORRELATION_ID = False
