@@ -18,8 +18,8 @@ DECLARE
     fence name := (SELECT relname FROM pg_class WHERE oid = encrypted) || '_' || field || '_retired';
     retired text[] := (SELECT array_agg(key_id::text ORDER BY key_id) FROM erp_encryption_key WHERE state = 'RETIRED');
     fenced text[] := (
-        SELECT array_agg(found[1] ORDER BY found[1])
-        FROM pg_constraint, regexp_matches(pg_get_constraintdef(oid), '\\\\x([0-9a-f]{64})', 'g') AS found
+        SELECT array_agg(hit.groups[1] ORDER BY hit.groups[1])
+        FROM pg_constraint, regexp_matches(pg_get_constraintdef(oid), '\\\\x([0-9a-f]{64})', 'g') AS hit (groups)
         WHERE conrelid = encrypted AND conname = fence
     );
 BEGIN
