@@ -2,12 +2,14 @@
 
     key id   = HKDF-SHA-256(master key, salt "erpc/v1", info "key-id")                  names the key, commits to it
     data key = HKDF-SHA-256(master key, salt "erpc/v1", info "data-key\\0" + org UUID)   one per organisation
+    code key = HKDF-SHA-256(master key, salt "erpc/v1", info "code-key\\0" + purpose)    one per purpose
 
-HKDF is RFC 5869. Both outputs are 32 bytes and neither leads back to the master key.
+HKDF is RFC 5869. All outputs are 32 bytes and none leads back to the master key.
 """
 
 from __future__ import annotations
 
+import hmac
 import string
 from collections.abc import Iterable
 from functools import lru_cache
@@ -108,6 +110,22 @@ class KeyRing:
             UnknownFormat: an envelope of another version.
         """
         return envelope.key_id_of(blob) != self.active_key_id
+
+    def code(self, message: bytes, *, purpose: bytes, key_id: bytes | None = None) -> bytes:
+        """Return the HMAC-SHA-256 (RFC 2104) of a message, which nobody without the master key can make.
+
+        Args:
+            message: what is to be recognised.
+            purpose: what for; a code for one purpose is none for another.
+            key_id: of the master key; None is the active one.
+
+        Raises:
+            UnknownKey: the master key is not in this ring.
+        """
+        key_id = key_id or self.active_key_id
+        if key_id not in self._masters:
+            raise UnknownKey(key_id)
+        return hmac.digest(_derive(self._masters[key_id], b"code-key\0" + purpose), message, "sha256")
 
     def _new_cipher(self, key_id: bytes, org: bytes) -> AESGCM:
         if key_id not in self._masters:
