@@ -30,6 +30,11 @@ def secret_key(text: str) -> SecretText:
     return SecretText(text)
 
 
+def secret_keys(text: str) -> list[str]:
+    """Return the keys of a comma-separated list that still open what they sealed or signed."""
+    return [secret_key(key) for key in words(text)]
+
+
 def master_key(text: str, name: str = "ENCRYPTION_MASTER_KEY") -> SecretText:
     """Return a master key of the connection encryption, as 64 hexadecimal digits."""
     try:

@@ -14,6 +14,7 @@ _WRITE_ENV = "Run `make env` to write a .env with fresh keys."
 # -- Who we are ------------------------------------------------------------------------------------------------------
 
 SECRET_KEY = _env.parsed("SECRET_KEY", parsers.secret_key, remedy=_WRITE_ENV)
+SECRET_KEY_FALLBACKS: list[str] = _env.parsed("SECRET_KEY_FALLBACKS", parsers.secret_keys, default=[])
 DEBUG = _env.boolean("DEBUG", default=False)
 ALLOWED_HOSTS: list[str] = _env.parsed(
     "ALLOWED_HOSTS", parsers.hosts, default=["localhost"] if DEBUG else None, remedy="List the names we are reached by."
@@ -23,7 +24,7 @@ WSGI_APPLICATION = "erpconfig.wsgi.application"
 INSTALLED_APPS = [
     "tenants.apps.TenantsConfig",
     "connectors.apps.ConnectorsConfig",
-    "django.contrib.admin",
+    "tenants.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -38,8 +39,6 @@ INSTALLED_APPS = [
     "django_structlog",
     "axes",
     "django_otp",
-    "django_otp.plugins.otp_totp",
-    "django_otp.plugins.otp_static",
 ]
 MIDDLEWARE = [
     "erpconfig.headers.SecurityHeadersMiddleware",
@@ -48,7 +47,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "erpconfig.limits.RequestLimitsMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "tenants.sign_in.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -170,20 +169,37 @@ AUTHENTICATION_BACKENDS = [
     "axes.backends.AxesStandaloneBackend",
     "django.contrib.auth.backends.ModelBackend",
 ]
+_VALIDATORS = "django.contrib.auth.password_validation"
 AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in (
-        "UserAttributeSimilarityValidator",
-        "MinimumLengthValidator",
-        "CommonPasswordValidator",
-        "NumericPasswordValidator",
-    )
+    {"NAME": f"{_VALIDATORS}.UserAttributeSimilarityValidator"},
+    {"NAME": f"{_VALIDATORS}.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": f"{_VALIDATORS}.CommonPasswordValidator"},
+    {"NAME": f"{_VALIDATORS}.NumericPasswordValidator"},
 ]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",  # costs a thief memory, too, and needs no further package
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",  # what was stored before; rehashed at the next sign-in
+]
+# Whether staff needs a second factor to do anything, or only those who have set one up.
+STAFF_SECOND_FACTOR = _env.choice("STAFF_SECOND_FACTOR", ("optional", "required"), default="optional")
 # Name and address together: nobody can lock somebody else out, and behind a proxy one address is everybody.
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = timedelta(minutes=15)
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False  # whoever tries on does not shut themselves out for longer
+AXES_LOCKOUT_CALLABLE = "tenants.sign_in.lockout.answer"
+AXES_DISABLE_ACCESS_LOG = True  # the audit trail has it
+# What is kept of a failed attempt names no guess: a mistyped password or code is nearly the right one.
+AXES_SENSITIVE_PARAMETERS = [
+    "username",
+    "password",
+    "code",
+    "confirm-password",
+    "confirm-code",
+    "confirm-held",
+    "csrfmiddlewaretoken",
+]
 AXES_VERBOSE = False
 
 # HTTPS=False is for plain http on one's own machine. With HTTPS, a proxy ends TLS and has to set X-Forwarded-Proto.
@@ -195,10 +211,17 @@ SECURE_HSTS_SECONDS = 365 * 24 * 3600 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_SECURE = _https
-SESSION_COOKIE_AGE = 12 * 3600
-CSRF_COOKIE_SECURE = _https
-CSRF_COOKIE_HTTPONLY = True
+SESSION_ENGINE = "tenants.sign_in.sessions"
+SESSION_COOKIE_AGE = 12 * 3600  # from signing in, whatever is done meanwhile
+SESSION_IDLE_SECONDS = 60 * _env.integer("SESSION_IDLE_MINUTES", default=60, low=1, high=720)
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True  # how long a session lives is ours to say
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"  # links in mails lead in
+# With the prefix, a browser takes a cookie over HTTPS only, and from no neighbouring host (RFC 6265bis).
+_cookie_prefix = "__Host-" if _https else ""
+SESSION_COOKIE_NAME = f"{_cookie_prefix}sessionid"
+CSRF_COOKIE_NAME = f"{_cookie_prefix}csrftoken"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 16 * 1024 * 1024  # an order of 10,000 lines has about 4 MiB
 DATA_UPLOAD_MAX_NUMBER_FILES = 0  # nobody uploads anything; what a form calls a file is refused, unread

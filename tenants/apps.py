@@ -1,6 +1,7 @@
 """The app that knows who may do what."""
 
 from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
 
 
 class TenantsConfig(AppConfig):
@@ -8,3 +9,14 @@ class TenantsConfig(AppConfig):
 
     name = "tenants"
     verbose_name = "Organisations and access"
+
+    def ready(self) -> None:
+        """Listen to sign-ins, and register the system checks."""
+        from tenants import checks  # noqa: F401  # registers itself
+        from tenants.sign_in import receivers  # noqa: F401  # as above
+
+
+class StaffAdminConfig(AdminConfig):
+    """The admin, which asks staff for a second factor."""
+
+    default_site = "tenants.sign_in.site.StaffAdminSite"

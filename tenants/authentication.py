@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Final
 from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Q
 from django.utils import timezone
-from django_otp import user_has_device
 from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
@@ -17,6 +16,7 @@ from rest_framework.request import Request
 from tenants.actors import Actor, ActorKind
 from tenants.models import ApiKey, Membership, Organization
 from tenants.roles import Role
+from tenants.sign_in import second_factor
 
 ORGANIZATION_HEADER: Final = "X-Organization"
 
@@ -98,7 +98,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
         self.enforce_csrf(request)
         if not user.is_staff:
             raise Forbidden("This account may not use the API.", "Ask for staff access, or use an API key.")
-        if user_has_device(user) and not user.is_verified():
+        if not second_factor.is_satisfied(request._request):
             raise Forbidden("The second factor is missing.", "Sign in to the admin with your one-time code.")
         org, role = _place_of(user, request.headers.get(ORGANIZATION_HEADER))
         return Principal(org=org, role=role, actor=Actor.user(user, **_origin(request))), user

@@ -23,17 +23,21 @@ from tenants.audit import LEAST_RETENTION_DAYS, AuditEvent, record
 from tenants.networks import is_within
 from tenants.querysets import OrganizationScopedQuerySet
 from tenants.roles import Role, Scope, held_by
+from tenants.sign_in.models import Authenticator, RecoveryCode, StaffSession
 
 __all__ = [
     "ApiKey",
     "AuditEvent",
+    "Authenticator",
     "Invitation",
     "InvitationState",
     "Membership",
     "Organization",
     "OrganizationScopedQuerySet",
+    "RecoveryCode",
     "Role",
     "ServiceAccount",
+    "StaffSession",
     "record",
 ]
 

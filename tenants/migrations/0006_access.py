@@ -6,9 +6,11 @@ import django.contrib.postgres.fields
 import django.contrib.postgres.functions
 import django.db.models.deletion
 import django.utils.timezone
+from django.conf import settings
 from django.db import migrations, models
 
 import tenants.models
+from tenants.sign_in import sealing
 
 ROLES = [("ADMIN", "Administrator"), ("INTEGRATOR", "Integrator"), ("OPS", "Operations"), ("VIEWER", "Viewer")]
 
@@ -85,8 +87,36 @@ DROP FUNCTION api_key_with_organization(text);
 """
 
 
+def seal_authenticators(apps, schema_editor):
+    """Take over what django-otp kept in clear, and leave its tables without a secret.
+
+    Its rows stay: a process of the version before goes on asking these people for a second factor.
+    """
+    connection = schema_editor.connection
+    if "otp_totp_totpdevice" not in connection.introspection.table_names():
+        return
+    Authenticator = apps.get_model("tenants", "Authenticator")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT ON (user_id) user_id, key, last_t FROM otp_totp_totpdevice"
+            " WHERE confirmed AND step = 30 AND digits = 6 AND t0 = 0 ORDER BY user_id, id DESC"
+        )
+        Authenticator.objects.bulk_create(
+            Authenticator(
+                user_id=user_id,
+                name="Authenticator app",
+                secret_sealed=sealing.seal(bytes.fromhex(key), purpose="authenticator.secret", owner=user_id),
+                last_step=last_step,
+            )
+            for user_id, key, last_step in cursor.fetchall()
+        )
+        cursor.execute("UPDATE otp_totp_totpdevice SET key = ''")
+        if "otp_static_statictoken" in connection.introspection.table_names():
+            cursor.execute("DELETE FROM otp_static_statictoken")
+
+
 class Migration(migrations.Migration):
-    dependencies = (("tenants", "0005_delivery"),)
+    dependencies = (("tenants", "0005_delivery"), migrations.swappable_dependency(settings.AUTH_USER_MODEL))
     operations = (
         migrations.SeparateDatabaseAndState(
             database_operations=[migrations.RunSQL(MEMBERSHIP_BY_UUID, MEMBERSHIP_BY_NUMBER)],
@@ -231,4 +261,92 @@ class Migration(migrations.Migration):
         ),
         migrations.RunSQL(SAME_ORGANISATION, ANY_ORGANISATION),
         migrations.RunSQL(FIND_CALLERS, FORGET_CALLERS),
+        migrations.CreateModel(
+            name="StaffSession",
+            fields=[
+                ("session_data", models.TextField(verbose_name="session data")),
+                ("expire_date", models.DateTimeField(db_index=True, verbose_name="expire date")),
+                ("session_key", models.CharField(max_length=64, primary_key=True, serialize=False)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={"verbose_name": "session", "db_table": "staff_session"},
+        ),
+        migrations.CreateModel(
+            name="Authenticator",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(help_text="The human-readable name of this device.", max_length=64)),
+                ("confirmed", models.BooleanField(default=True, help_text="Is this device ready for use?")),
+                (
+                    "throttling_failure_timestamp",
+                    models.DateTimeField(
+                        blank=True,
+                        default=None,
+                        help_text="A timestamp of the last failed verification attempt. Null if last attempt succeeded.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "throttling_failure_count",
+                    models.PositiveIntegerField(default=0, help_text="Number of successive failed attempts."),
+                ),
+                (
+                    "created_at",
+                    models.DateTimeField(
+                        auto_now_add=True,
+                        help_text="The date and time when this device was initially created in the system.",
+                        null=True,
+                    ),
+                ),
+                (
+                    "last_used_at",
+                    models.DateTimeField(
+                        blank=True, help_text="The most recent date and time this device was used.", null=True
+                    ),
+                ),
+                ("secret_sealed", models.BinaryField()),
+                ("last_step", models.BigIntegerField(editable=False)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        help_text="The user that this device belongs to.",
+                        on_delete=django.db.models.deletion.CASCADE,
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "authenticator",
+                "constraints": [models.UniqueConstraint(fields=("user",), name="authenticator_once_per_user")],
+            },
+        ),
+        migrations.CreateModel(
+            name="RecoveryCode",
+            fields=[
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("code_sha256", models.CharField(max_length=64)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "user",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="recovery_codes",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
+            ],
+            options={
+                "db_table": "recovery_code",
+                "constraints": [models.UniqueConstraint(fields=("user", "code_sha256"), name="recovery_code_once")],
+            },
+        ),
+        migrations.RunPython(seal_authenticators, migrations.RunPython.noop),
     )

@@ -68,8 +68,8 @@ class Authenticator(TimestampMixin, ThrottlingMixin, Device):
 
     def throttle_increment(self, commit: bool = True) -> None:
         """Lengthen the wait after a wrong code, up to minutes: a stranger must not shut its owner out for ever."""
-        failures: int = self.throttling_failure_count
-        self.throttling_failure_count = min(failures, _MOST_FAILURES - 1)
+        before: int = getattr(self, "throttling_failure_count")  # noqa: B009  # the base class has no types
+        self.throttling_failure_count = min(before, _MOST_FAILURES - 1)
         super().throttle_increment(commit)
 
     def get_throttle_factor(self) -> int:

@@ -79,7 +79,7 @@ class SessionStore(db.SessionStore):
 
     def create_model_instance(self, data: dict[str, Any]) -> StaffSession:
         """Return the row to be written."""
-        key = self._get_or_create_session_key()
+        key: str = self._get_or_create_session_key()  # type: ignore[attr-defined]  # the stubs leave it out
         return StaffSession(
             session_key=hash_of(key),
             session_data=self.encode(data),

@@ -6,9 +6,8 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.test import Client
 from django.utils import timezone
-from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from tenants.models import ApiKey, Membership, Organization, Role
+from tenants.models import ApiKey, Authenticator, Membership, Organization, Role
 
 ME = "/api/v1/me"
 
@@ -181,7 +180,7 @@ class TestSession:
 
     def test_a_second_factor_that_is_set_up_has_to_be_given(self, client, user, acme):
         Membership.objects.create(user=user, org=acme, role=Role.ADMIN)
-        TOTPDevice.objects.create(user=user, confirmed=True)
+        Authenticator.objects.create(user=user, secret_sealed=b"", last_step=0)
 
         answer = client.get(ME)
 

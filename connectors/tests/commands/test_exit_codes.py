@@ -39,7 +39,7 @@ def test_the_commands_of_the_manual_exist() -> None:
     assert set(OURS) == {
         "arm_installation", "create_api_key", "create_organization", "decrypt_connector_config", "demo",
         "encryption_status", "generate_master_key", "list_connectors", "poll_acks", "purge", "push_order",
-        "retry_exports", "rotate_encryption_key", "send_digest", "test_connections",
+        "reset_second_factor", "retry_exports", "rotate_encryption_key", "send_digest", "test_connections",
     }  # fmt: skip
 
 
