@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 from django.views.debug import ExceptionReporter
 
 from erpconfig import logging
@@ -11,16 +12,18 @@ from erpconfig import logging
 class PlacesOnlyReporter(ExceptionReporter):
     """Shows what the log shows: what kind of error it was, and where it came through."""
 
-    def get_traceback_html(self) -> str:
+    def get_traceback_html(self) -> SafeString:
         """Return the page."""
         return format_html(
-            '<!doctype html><html lang="en"><head><title>{}</title></head><body><pre>{}</pre></body></html>',
-            self.exc_type.__name__,
-            self.get_traceback_text(),
+            '<!doctype html><html lang="en"><head><title>Server error</title></head><body><pre>{}</pre></body></html>',
+            self._places(),
         )
 
-    def get_traceback_text(self) -> str:
-        """Return the error and its causes, innermost last, each with its places, innermost last."""
-        return "\n".join(
-            "\n    ".join([error["type"], *error["places"]]) for error in logging.without_text(self.exc_value)
-        )
+    def get_traceback_text(self) -> SafeString:
+        """Return the same as plain text."""
+        return mark_safe(self._places())  # noqa: S308  # it is sent as text/plain, and by mail as such
+
+    def _places(self) -> str:
+        """Return the error and its causes, each with its places, innermost last."""
+        errors = logging.without_text(self.exc_value) if self.exc_value else []
+        return "\n".join("\n    ".join([error["type"], *error["places"]]) for error in errors)

@@ -21,6 +21,12 @@ CHROMIUM = shutil.which("chromium")
 PASSWORD = "a-long-enough-passphrase"
 DESK = {"width": 1280, "height": 900}
 TELEPHONE = {"width": 400, "height": 800}
+VIOLATION = "Content Security Policy"
+"""What the browser's own message says as well."""
+TELL_OF_VIOLATIONS = f"""
+document.addEventListener("securitypolicyviolation", (event) =>
+  console.error("{VIOLATION}", location.pathname, event.violatedDirective, event.blockedURI, event.sample));
+"""
 
 
 @pytest.fixture
@@ -111,13 +117,15 @@ def requested() -> list[str]:
 
 @pytest.fixture
 def page(browser: Browser, live_server, requested: list[str], acme) -> Iterator[Page]:
-    """A page of somebody who is signed in; a script error fails the test."""
+    """A page of somebody who is signed in; a script error fails the test, and so does what our policy forbids."""
     User.objects.create_superuser("root", password=PASSWORD)
     context = browser.new_context(base_url=live_server.url, viewport=DESK)
     context.set_default_timeout(10_000)
+    context.add_init_script(TELL_OF_VIOLATIONS)
     page = context.new_page()
     broken: list[str] = []
     page.on("pageerror", lambda error: broken.append(str(error)))
+    page.on("console", lambda line: broken.append(line.text) if VIOLATION in line.text else None)
     page.on("request", lambda request: requested.append(request.url))
     page.goto("/admin/")
     page.get_by_label("Username").fill("root")
