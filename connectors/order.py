@@ -12,10 +12,11 @@ from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
 
 from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
 from connectors.exceptions import Fault, InvalidInput, InvalidOrder
-from connectors.validation import Line, Paragraphs, StrictModel
+from connectors.validation import ON_ONE_LINE, WITH_LINE_BREAKS, StrictModel
 
 MAX_LINES: Final = 10_000
 
@@ -96,9 +97,12 @@ Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 cod
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["DE"])]
 Gln = Annotated[str, Field(pattern=r"^[0-9]{13}$", description="GS1 Global Location Number")]
 Gtin = Annotated[str, Field(pattern=r"^([0-9]{8}|[0-9]{12,14})$", description="GS1 Global Trade Item Number")]
-Identifier = Annotated[Line, Field(min_length=1, max_length=64)]
-Name = Annotated[Line, Field(min_length=1, max_length=255)]
-Note = Annotated[Paragraphs, Field(max_length=4000)]
+
+# Lengths stand next to the type as well; what is blank is refused as such, which is more than too short.
+_NOT_EMPTY: Final[JsonDict] = {"minLength": 1}
+Identifier = Annotated[str, Field(max_length=64, json_schema_extra=_NOT_EMPTY), ON_ONE_LINE]
+Name = Annotated[str, Field(max_length=255, json_schema_extra=_NOT_EMPTY), ON_ONE_LINE]
+Note = Annotated[str, Field(max_length=4000), WITH_LINE_BREAKS]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$")]
 
 
@@ -143,11 +147,11 @@ class OrderLine(StrictModel):
     line_no: Annotated[int, Field(strict=True, ge=1, le=999_999)]
     internal_sku: Identifier
     qty: Quantity
-    uom: Annotated[Line, Field(min_length=1, max_length=16)]
+    uom: Annotated[str, Field(max_length=16, json_schema_extra=_NOT_EMPTY), ON_ONE_LINE]
     unit_price: Price
     currency: Currency
     customer_sku_raw: Name | None = None
-    description: Annotated[Paragraphs, Field(max_length=1000)] | None = None
+    description: Annotated[str, Field(max_length=1000), WITH_LINE_BREAKS] | None = None
     gtin: Gtin | None = None
     requested_delivery_date: IsoDate | None = None
 

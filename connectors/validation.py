@@ -27,7 +27,7 @@ _WORDING: Final = (
 
 
 def _single_line(text: str) -> str:
-    if _CONTROL.search(text):
+    if not text.isprintable() and _CONTROL.search(text):  # the first is cheap, and true of nearly every text
         raise PydanticCustomError("control_character", "must not contain control characters or line breaks")
     if not text.strip():
         raise PydanticCustomError("blank", "must not be blank")
@@ -35,15 +35,17 @@ def _single_line(text: str) -> str:
 
 
 def _many_lines(text: str) -> str:
-    if _CONTROL_BUT_LINES.search(text):
+    if not text.isprintable() and _CONTROL_BUT_LINES.search(text):
         raise PydanticCustomError("control_character", "must not contain control characters other than line breaks")
     return text
 
 
-Line = Annotated[str, AfterValidator(_single_line)]
+ON_ONE_LINE: Final = AfterValidator(_single_line)
+Line = Annotated[str, ON_ONE_LINE]
 """Text on one line: no control characters, not blank."""
 
-Paragraphs = Annotated[str, AfterValidator(_many_lines)]
+WITH_LINE_BREAKS: Final = AfterValidator(_many_lines)
+Paragraphs = Annotated[str, WITH_LINE_BREAKS]
 """Text that may have line breaks."""
 
 
