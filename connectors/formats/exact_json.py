@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from json.encoder import encode_basestring
-from typing import Final
+from types import NoneType
+from typing import Any, Final
 
 from connectors.order import exact
 
 Json = None | bool | int | str | Decimal | dict[str, "Json"] | list["Json"]
-
-_CONSTANTS: Final = {None: "null", True: "true", False: "false"}
 
 
 def dumps(value: Json) -> str:
@@ -18,16 +18,25 @@ def dumps(value: Json) -> str:
 
     The standard encoder knows no Decimal, and a float in between would turn 0.10 into 0.1 and lose digits.
     """
-    match value:
-        case str():
-            return encode_basestring(value)
-        case Decimal():
-            return exact(value)
-        case None | bool():
-            return _CONSTANTS[value]
-        case int():
-            return str(value)
-        case dict():
-            return "{" + ",".join([f"{encode_basestring(key)}:{dumps(item)}" for key, item in value.items()]) + "}"
-        case list():
-            return "[" + ",".join([dumps(item) for item in value]) + "]"
+    return _WRITERS[type(value)](value)
+
+
+def _object(members: dict[str, Json]) -> str:
+    written = [f"{encode_basestring(name)}:{_WRITERS[type(value)](value)}" for name, value in members.items()]
+    return "{" + ",".join(written) + "}"
+
+
+def _array(items: list[Json]) -> str:
+    return "[" + ",".join([_WRITERS[type(item)](item) for item in items]) + "]"
+
+
+_CONSTANTS: Final = {None: "null", True: "true", False: "false"}
+_WRITERS: Final[dict[type, Callable[[Any], str]]] = {
+    str: encode_basestring,
+    Decimal: exact,
+    int: str,
+    bool: _CONSTANTS.__getitem__,
+    NoneType: _CONSTANTS.__getitem__,
+    dict: _object,
+    list: _array,
+}
