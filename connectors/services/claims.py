@@ -6,9 +6,9 @@ holds all behind it back for as long as it has to wait for anything but a person
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,10 +16,10 @@ import structlog
 from django.conf import settings
 from django.db import connection as database
 from django.db import transaction
-from django.db.models import F, Field, Model
+from django.db.models import F
 from django.utils import timezone
 
-from connectors.models import ERPConnection, ERPExport, ExportAttempt, ExportStatus
+from connectors.models import ERPConnection, ERPExport, ExportStatus
 from connectors.registry import registry
 from connectors.results import Document, TestStep
 from connectors.services import gates
@@ -269,8 +269,8 @@ def _record(
 ) -> bool:
     """Write both rows with one statement, which commits them by itself; return whether the lease still ran."""
     attempt = {
-        "org": export.org_id,
-        "export": export.pk,
+        "org_id": export.org_id,
+        "export_id": export.pk,
         "number": export.attempts,
         "started_at": started_at,
         "finished_at": timezone.now(),
@@ -280,28 +280,22 @@ def _record(
         "steps": [step.as_json() for step in steps],
         "next_attempt_at": verdict.next_attempt_at,
     }
-    changed, new = _values(ERPExport, columns), _values(ExportAttempt, attempt)
     statement = f"""
         WITH held AS (
-            UPDATE erp_export SET {", ".join(f"{name} = %s" for name in changed)}
+            UPDATE erp_export SET {", ".join(f"{name} = %s" for name in columns)}
              WHERE id = %s AND status = 'SENDING' AND claim = %s
             RETURNING id)
-        INSERT INTO erp_export_attempt ({", ".join(new)})
-        VALUES ({", ".join("%s" for _ in new)})
+        INSERT INTO erp_export_attempt ({", ".join(attempt)})
+        VALUES ({", ".join("%s" for _ in attempt)})
         RETURNING EXISTS (SELECT FROM held)
     """  # noqa: S608  # nosec B608  # the names are those of our columns
     with database.cursor() as cursor:
-        cursor.execute(statement, [*changed.values(), export.pk, export.claim, *new.values()])
+        cursor.execute(statement, [*_values(columns), export.pk, export.claim, *_values(attempt)])
         (held,) = cursor.fetchone()
     return bool(held)
 
 
-def _values(model: type[Model], columns: dict[str, Any]) -> dict[str, Any]:
-    """Return values as the database takes them, by the names of its columns."""
-    fields = _fields(model)
-    return {fields[name].attname: fields[name].get_db_prep_save(value, database) for name, value in columns.items()}
-
-
-@cache
-def _fields(model: type[Model]) -> dict[str, Field[Any, Any]]:
-    return {field.name: field for field in model._meta.concrete_fields}
+def _values(columns: dict[str, Any]) -> Iterator[Any]:
+    """Yield values as the driver takes them; to ask each field of the model how would cost more than the statement."""
+    for value in columns.values():
+        yield json.dumps(value) if isinstance(value, dict | list) else value
