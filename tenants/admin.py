@@ -27,7 +27,7 @@ from django.utils.safestring import SafeString
 
 from tenants.actors import Actor
 from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role, record
-from tenants.permissions import ALL, CONFIGURE
+from tenants.roles import ALL, CONFIGURE
 
 ADMINISTER: Final = frozenset({Role.ADMIN})
 """Manage the members and API keys of the organisation."""

@@ -13,9 +13,10 @@ from rest_framework import authentication
 from rest_framework.exceptions import AuthenticationFailed, PermissionDenied
 from rest_framework.request import Request
 
+from tenants import scope
 from tenants.actors import Actor, ActorKind
 from tenants.models import ApiKey, Membership, Organization
-from tenants.roles import Role
+from tenants.roles import Role, Scope, held_by
 from tenants.sign_in import second_factor
 
 ORGANIZATION_HEADER: Final = "X-Organization"
@@ -39,6 +40,7 @@ class Principal:
     org: Organization
     role: Role
     actor: Actor
+    key: ApiKey | None = None
 
     is_authenticated: ClassVar[bool] = True
     is_active: ClassVar[bool] = True
@@ -53,6 +55,11 @@ class Principal:
         """Whether this is an API key."""
         return self.actor.kind == ActorKind.API_KEY
 
+    @property
+    def rights(self) -> frozenset[Scope]:
+        """What the caller may do: everything of the role, or what an API key is confined to."""
+        return self.key.rights if self.key else held_by(self.role)
+
 
 class ApiKeyAuthentication(authentication.BaseAuthentication):
     """`Authorization: Bearer erpk_<id>_<secret>` (RFC 6750, section 2.1)."""
@@ -61,17 +68,19 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
         """Return the caller and the key, or None when there is no bearer token.
 
         Raises:
-            AuthenticationFailed: the key is malformed, unknown, wrong, expired or revoked; which one is not said.
+            AuthenticationFailed: the key is malformed, unknown, wrong, expired, revoked, of a disabled account or
+                not for this network; which one is not said.
         """
         scheme, _, token = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer":
             return None
-        key = ApiKey.objects.authenticate(token.strip())
+        origin = _origin(request)
+        key = ApiKey.objects.authenticate(token.strip(), origin["address"])
         if key is None:
             raise AuthenticationFailed
-        _note_use(key)
-        actor = Actor.api_key(key, **_origin(request))
-        return Principal(org=key.org, role=Role(key.role), actor=actor), key
+        _note_use(key, origin["address"])
+        actor = Actor.api_key(key, **origin)
+        return Principal(org=key.org, role=Role(key.role), actor=actor, key=key), key
 
     def authenticate_header(self, request: Request) -> str:
         """Return the challenge that goes with 401."""
@@ -134,13 +143,14 @@ def _place_of(user: Any, slug: str | None) -> tuple[Organization, Role]:
             raise Forbidden("It is not clear for which organisation.", f"Name it in {ORGANIZATION_HEADER}: <slug>.")
 
 
-def _note_use(key: ApiKey) -> None:
-    """Write down when the key was last used, once a minute at most."""
+def _note_use(key: ApiKey, address: str | None) -> None:
+    """Write down when and from where the key was last used, once a minute at most."""
     now = timezone.now()
     stale = now - _LAST_USED_PRECISION
     if key.last_used_at is None or key.last_used_at < stale:
         unnoted = Q(last_used_at=None) | Q(last_used_at__lt=stale)
-        ApiKey.objects.filter(unnoted, pk=key.pk).update(last_used_at=now)
+        with scope.only(key.org_id):
+            ApiKey.objects.filter(unnoted, pk=key.pk).update(last_used_at=now, last_used_from=address)
 
 
 def _origin(request: Request) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from tenants.admin import (
     has_role,
     organizations_of,
 )
-from tenants.permissions import ALL, CONFIGURE, OPERATE
+from tenants.roles import ALL, CONFIGURE, OPERATE
 
 _KIND: Final = {
     AckOutcome.APPLIED: "good",

@@ -31,7 +31,7 @@ from connectors.registry import registry
 from connectors.services import connections, diagnosis, revisions, steering
 from tenants.admin import OrganizationScopedAdmin, actor_of, has_role
 from tenants.models import AuditEvent
-from tenants.permissions import CONFIGURE, TEST
+from tenants.roles import CONFIGURE, TEST
 
 TRY: Final = "_try"
 """The button that tests what stands in a form without saving it."""

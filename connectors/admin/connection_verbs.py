@@ -19,7 +19,7 @@ from connectors.models import ERPConnection
 from connectors.services import configurations, connections, diagnosis, revisions, steering
 from connectors.services.errors import ActiveConnectorExists, NothingStaged, UntestedRevision
 from tenants.admin import actor_of, has_role
-from tenants.permissions import CONFIGURE, TEST
+from tenants.roles import CONFIGURE, TEST
 
 Verb = Callable[[HttpRequest, str], HttpResponseBase]
 

@@ -26,7 +26,7 @@ from connectors.registry import registry
 from connectors.services import checks, configurations, connections, diagnosis
 from tenants.admin import OrganizationFilter, actor_of, has_role, organizations_of
 from tenants.models import Organization
-from tenants.permissions import CONFIGURE, TEST
+from tenants.roles import CONFIGURE, TEST
 
 MAX_TESTS_AT_ONCE: Final = 10
 """The person waits for all of them, and each may take a minute."""

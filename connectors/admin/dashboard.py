@@ -23,7 +23,7 @@ from connectors.services.attention import Matter, connections_url, exports_url, 
 from connectors.services.overview import ActiveConnection, Waiting
 from tenants.admin import has_role, organizations_of
 from tenants.models import Organization
-from tenants.permissions import ALL, CONFIGURE
+from tenants.roles import ALL, CONFIGURE
 
 PAGE_SIZE: Final = 20
 

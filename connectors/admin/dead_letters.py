@@ -20,7 +20,7 @@ from connectors.models.export import RETRYABLE, ExportQuerySet
 from connectors.services import dead_letters
 from connectors.services.dead_letters import AT_ONCE, SECONDS_AT_ONCE, Cause, Tally
 from tenants.admin import OrganizationScopedAdmin, actor_of, has_role, organizations_of
-from tenants.permissions import ALL, OPERATE
+from tenants.roles import ALL, OPERATE
 
 MAX_REASON: Final = 200
 PUT_ASIDE: Final = (

@@ -23,7 +23,7 @@ from connectors.services import documents, exports
 from connectors.services.errors import Refused
 from tenants.actors import Actor
 from tenants.admin import OccurringFilter, OrganizationFilter, actor_of, has_role, organizations_of
-from tenants.permissions import ALL, APPROVE, CONFIGURE, OPERATE
+from tenants.roles import ALL, APPROVE, CONFIGURE, OPERATE
 
 _SHOWN_LINES: Final = 200
 _SHOWN_BYTES: Final = 256 * 1024

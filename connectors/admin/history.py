@@ -15,7 +15,7 @@ from connectors.admin.live_tests import RefusalsSaid, stream_of
 from connectors.models import ConnectionTest
 from connectors.services import diagnosis
 from tenants.admin import OccurringFilter, OrganizationFilter, OrganizationScopedAdmin, actor_of, has_role
-from tenants.permissions import CONFIGURE, TEST
+from tenants.roles import CONFIGURE, TEST
 
 
 @admin.register(ConnectionTest)

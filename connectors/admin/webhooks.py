@@ -15,7 +15,7 @@ from connectors.models import Webhook, WebhookDelivery, WebhookEvent, WebhookSta
 from connectors.services import webhooks
 from connectors.standard_webhooks import MAX_URL
 from tenants.admin import OrganizationFilter, OrganizationScopedAdmin, actor_of, badge, organizations_of
-from tenants.permissions import CONFIGURE
+from tenants.roles import CONFIGURE
 
 _SHOWN_MESSAGES: Final = 100
 _STATE_KIND: Final = {WebhookState.PENDING: "wait", WebhookState.DELIVERED: "good", WebhookState.FAILED: "bad"}

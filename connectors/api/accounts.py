@@ -8,13 +8,12 @@ from rest_framework.response import Response
 from connectors.api.schema import Answer, describe
 from connectors.api.shapes import Me, OrganizationShape
 from connectors.api.views import ApiView
-from tenants.permissions import ALL
 
 
 class MeView(ApiView):
     """The caller."""
 
-    roles = {"GET": ALL}
+    scopes = {"GET": None}
 
     @describe("get_me", "Who am I?", answers={200: Answer(description="The caller.", model=Me)})
     def get(self, request: Request) -> Response:

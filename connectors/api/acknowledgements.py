@@ -16,13 +16,13 @@ from connectors.models import AcknowledgementRecord
 from connectors.models.acknowledgement import AcknowledgementQuerySet
 from connectors.services import acknowledgements
 from tenants.models import Organization
-from tenants.permissions import ALL, OPERATE
+from tenants.roles import Scope
 
 
 class AcknowledgementsView(ListView):
     """The answers that the organisation's ERPs gave."""
 
-    roles = {"GET": ALL}
+    scopes = {"GET": Scope.ACKNOWLEDGEMENTS_READ}
     filterset_class = AcknowledgementFilter
 
     @describe(
@@ -38,7 +38,7 @@ class AcknowledgementsView(ListView):
 class AcknowledgementResolutionView(ApiView):
     """The end of one acknowledgement's wait for a person."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.ACKNOWLEDGEMENTS_RESOLVE}
 
     @describe(
         "resolve_acknowledgement",

@@ -12,13 +12,13 @@ from connectors.api.filters import AuditFilter
 from connectors.api.schema import Answer, describe
 from connectors.api.views import ListView
 from tenants.models import AuditEvent
-from tenants.permissions import CONFIGURE
+from tenants.roles import Scope
 
 
 class AuditEventsView(ListView):
     """The organisation's audit trail."""
 
-    roles = {"GET": CONFIGURE}
+    scopes = {"GET": Scope.AUDIT_READ}
     filterset_class = AuditFilter
 
     @describe(

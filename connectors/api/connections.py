@@ -22,7 +22,7 @@ from connectors.models import ERPConnection, Health
 from connectors.models.connection import ConnectionQuerySet
 from connectors.services import checks, configurations, connections, diagnosis
 from tenants.models import Organization
-from tenants.permissions import CONFIGURE
+from tenants.roles import Scope
 
 CONNECTION: Final = Answer(
     description="The connection as it is now.", model=shapes.Connection, example=examples.CONNECTION
@@ -82,7 +82,7 @@ _SHOWN: Final = ERPConnection.objects.annotate(
 class ConnectionsView(ListView):
     """The organisation's connections."""
 
-    roles = {"GET": CONFIGURE, "POST": CONFIGURE}
+    scopes = {"GET": Scope.CONNECTIONS_READ, "POST": Scope.CONNECTIONS_WRITE}
     filterset_class = ConnectionFilter
 
     @describe(
@@ -129,7 +129,7 @@ class ConnectionsView(ListView):
 class ConnectionView(ApiView):
     """One connection."""
 
-    roles = {"GET": CONFIGURE, "PATCH": CONFIGURE, "DELETE": CONFIGURE}
+    scopes = {"GET": Scope.CONNECTIONS_READ, "PATCH": Scope.CONNECTIONS_WRITE, "DELETE": Scope.CONNECTIONS_WRITE}
 
     @describe("get_connector", "Show a connection", answers={200: CONNECTION})
     def get(self, request: Request, connection_id: UUID) -> Response:
@@ -186,7 +186,7 @@ class ConnectionView(ApiView):
 class ConnectionActivationView(ApiView):
     """The switch-over to one connection."""
 
-    roles = {"POST": CONFIGURE}
+    scopes = {"POST": Scope.CONNECTIONS_WRITE}
 
     @describe(
         "activate_connector",
@@ -213,7 +213,7 @@ class ConnectionActivationView(ApiView):
 class MonitoringView(ApiView):
     """How one connection is looked after."""
 
-    roles = {"GET": CONFIGURE, "PATCH": CONFIGURE}
+    scopes = {"GET": Scope.CONNECTIONS_READ, "PATCH": Scope.CONNECTIONS_WRITE}
 
     @describe("get_connector_monitoring", "Show how a connection is looked after", answers={200: _MONITORING})
     def get(self, request: Request, connection_id: UUID) -> Response:

@@ -14,13 +14,12 @@ from connectors.api.views import ApiView
 from connectors.exceptions import UnknownConnector
 from connectors.port import ERPConnectorPort
 from connectors.registry import registry
-from tenants.permissions import ALL
 
 
 class ConnectorTypesView(ApiView):
     """All connector types."""
 
-    roles = {"GET": ALL}
+    scopes = {"GET": None}
 
     @describe(
         "list_connector_types",
@@ -36,7 +35,7 @@ class ConnectorTypesView(ApiView):
 class ConnectorTypeView(ApiView):
     """One connector type."""
 
-    roles = {"GET": ALL}
+    scopes = {"GET": None}
 
     @describe(
         "get_connector_type",

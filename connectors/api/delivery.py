@@ -16,7 +16,7 @@ from connectors.api.schema import Answer, describe
 from connectors.api.views import ApiView, found
 from connectors.models import ERPConnection
 from connectors.services import steering
-from tenants.permissions import CONFIGURE, OPERATE
+from tenants.roles import Scope
 
 _DELIVERY: Final = Answer(
     description="How orders leave through it now.", model=shapes.Delivery, example=examples.DELIVERY
@@ -28,7 +28,7 @@ _NULLABLE: Final = ("max_per_minute", "ack_expected_within")
 class DeliveryView(ApiView):
     """How orders leave through one connection."""
 
-    roles = {"GET": CONFIGURE, "PATCH": CONFIGURE}
+    scopes = {"GET": Scope.CONNECTIONS_READ, "PATCH": Scope.CONNECTIONS_WRITE}
 
     @describe("get_connector_delivery", "Show how orders leave", answers={200: _DELIVERY})
     def get(self, request: Request, connection_id: UUID) -> Response:
@@ -54,7 +54,7 @@ class DeliveryView(ApiView):
 class PauseView(ApiView):
     """Keeping orders from leaving."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.CONNECTIONS_PAUSE}
 
     @describe(
         "pause_connector",
@@ -76,7 +76,7 @@ class PauseView(ApiView):
 class ResumptionView(ApiView):
     """Letting orders leave again."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.CONNECTIONS_PAUSE}
 
     @describe(
         "resume_connector",

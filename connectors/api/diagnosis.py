@@ -18,7 +18,7 @@ from connectors.api.schema import Answer, describe
 from connectors.api.views import ApiView, ListView, found
 from connectors.models import ConnectionTest
 from connectors.services import connections, diagnosis
-from tenants.permissions import CONFIGURE, TEST
+from tenants.roles import Scope
 
 _PASSED: Final = Answer(
     description="Every step passed. As a stream: the test has begun, and its `result` says whether it passed.",
@@ -68,7 +68,7 @@ def _prefers(request: Request, preference: str) -> bool:
 class _TestingView(ApiView):
     """An address where a test is asked for."""
 
-    roles = {"POST": TEST}
+    scopes = {"POST": Scope.CONNECTIONS_TEST}
     renderer_classes = streams.RENDERERS
 
     def answer(self, test: ConnectionTest) -> HttpResponseBase:
@@ -151,7 +151,7 @@ class StagedTestView(_TestingView):
 class IdentityView(_TestingView):
     """Who the far end of one connection has to be."""
 
-    roles = {"POST": CONFIGURE}
+    scopes = {"POST": Scope.CONNECTIONS_WRITE}
 
     @describe(
         "accept_connector_identity",
@@ -173,7 +173,7 @@ class IdentityView(_TestingView):
 class ConnectionTestsView(ListView):
     """The history of one connection's tests."""
 
-    roles = {"GET": CONFIGURE}
+    scopes = {"GET": Scope.CONNECTIONS_READ}
 
     @describe(
         "list_connector_tests",
@@ -191,7 +191,7 @@ class TestView(ApiView):
 
     __test__ = False
 
-    roles = {"GET": CONFIGURE}
+    scopes = {"GET": Scope.CONNECTIONS_READ}
 
     @describe("get_test", "Show a test", answers={200: _RUN})
     def get(self, request: Request, test_id: UUID) -> Response:
@@ -204,7 +204,7 @@ class TestCancellationView(ApiView):
 
     __test__ = False
 
-    roles = {"POST": TEST}
+    scopes = {"POST": Scope.CONNECTIONS_TEST}
 
     @describe(
         "cancel_test",

@@ -35,7 +35,7 @@ from connectors.models.export import ExportQuerySet
 from connectors.results import Document
 from connectors.services import documents, exports
 from tenants.models import Organization
-from tenants.permissions import ALL, OPERATE
+from tenants.roles import Scope
 
 IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 
@@ -64,7 +64,7 @@ _DOCUMENT: Final = Answer(
 class ExportsView(ListView):
     """The organisation's exports."""
 
-    roles = {"GET": ALL, "POST": OPERATE}
+    scopes = {"GET": Scope.EXPORTS_READ, "POST": Scope.EXPORTS_SUBMIT}
     filterset_class = ExportFilter
 
     @describe(
@@ -112,7 +112,7 @@ class ExportsView(ListView):
 class ExportView(ApiView):
     """One export."""
 
-    roles = {"GET": ALL}
+    scopes = {"GET": Scope.EXPORTS_READ}
 
     @describe(
         "get_export",
@@ -133,7 +133,7 @@ class ExportView(ApiView):
 class ExportAttemptsView(ListView):
     """The tries to deliver one export."""
 
-    roles = {"GET": ALL}
+    scopes = {"GET": Scope.EXPORTS_READ}
 
     @describe(
         "list_export_attempts",
@@ -149,7 +149,7 @@ class ExportAttemptsView(ListView):
 class ExportDocumentView(ApiView):
     """The document of one export."""
 
-    roles = {"GET": ALL}
+    scopes = {"GET": Scope.EXPORTS_READ}
     content_negotiation_class = AnyAccept
 
     @describe(
@@ -173,7 +173,7 @@ class ExportDocumentView(ApiView):
 class ExportRetryView(ApiView):
     """The retry of one export."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.EXPORTS_MANAGE}
 
     @describe(
         "retry_export",
@@ -193,7 +193,7 @@ class ExportRetryView(ApiView):
 class ExportCancelView(ApiView):
     """The withdrawal of one export."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.EXPORTS_MANAGE}
 
     @describe(
         "cancel_export",
@@ -213,7 +213,7 @@ class ExportCancelView(ApiView):
 class ExportPreviewView(ApiView):
     """A dry run."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.EXPORTS_SUBMIT}
     content_negotiation_class = AnyAccept
 
     @describe(

@@ -16,13 +16,13 @@ from connectors.api.schema import Answer, describe
 from connectors.api.views import ApiView, ListView, found
 from connectors.models import ConnectionRevision
 from connectors.services import revisions
-from tenants.permissions import CONFIGURE
+from tenants.roles import Scope
 
 
 class RevisionsView(ListView):
     """The configurations that one connection had."""
 
-    roles = {"GET": CONFIGURE}
+    scopes = {"GET": Scope.CONNECTIONS_READ}
 
     @describe(
         "list_connector_revisions",
@@ -39,7 +39,7 @@ class RevisionsView(ListView):
 class RevertView(ApiView):
     """The way back to an earlier configuration."""
 
-    roles = {"POST": CONFIGURE}
+    scopes = {"POST": Scope.CONNECTIONS_WRITE}
 
     @describe(
         "revert_connector",
@@ -61,7 +61,7 @@ class RevertView(ApiView):
 class StagedView(ApiView):
     """The credentials that wait to be promoted."""
 
-    roles = {"GET": CONFIGURE, "POST": CONFIGURE, "DELETE": CONFIGURE}
+    scopes = {"GET": Scope.CONNECTIONS_READ, "POST": Scope.CONNECTIONS_WRITE, "DELETE": Scope.CONNECTIONS_WRITE}
 
     @describe(
         "get_staged_credentials",
@@ -104,7 +104,7 @@ class StagedView(ApiView):
 class PromotionView(ApiView):
     """The change from the credentials in use to the staged ones."""
 
-    roles = {"POST": CONFIGURE}
+    scopes = {"POST": Scope.CONNECTIONS_WRITE}
 
     @describe(
         "promote_staged_credentials",
@@ -125,7 +125,7 @@ class PromotionView(ApiView):
 class HostKeyView(ApiView):
     """The host key that one connection trusts."""
 
-    roles = {"POST": CONFIGURE}
+    scopes = {"POST": Scope.CONNECTIONS_WRITE}
 
     @describe(
         "pin_host_key",

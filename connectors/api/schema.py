@@ -26,7 +26,7 @@ from connectors.api.filters import FlagFilter
 from connectors.api.problems import MEDIA_TYPE
 from connectors.api.views import ApiView, ListView
 from tenants.authentication import ORGANIZATION_HEADER
-from tenants.models import Role
+from tenants.roles import HOLDERS, Role
 
 Json = dict[str, Any]
 Model = type[BaseModel]
@@ -152,8 +152,9 @@ class AutoSchema(SpectacularAutoSchema):
 
     def _description(self, docstring: str) -> str:
         told = re.sub(r"\s+", " ", docstring.strip())
-        roles = ", ".join(role for role in Role if role in cast(ApiView, self.view).roles[self.method])
-        return f"{told} Roles: {roles}."
+        scope = cast(ApiView, self.view).scopes[self.method]
+        roles = ", ".join(role for role in Role if scope is None or role in HOLDERS[scope])
+        return f"{told} Roles: {roles}." + (f" Scope: `{scope}`." if scope else "")
 
     def _path_and_query(self) -> list[Json]:
         parameters: list[Json] = self._resolve_path_parameters(uritemplate.variables(self.path))

@@ -17,7 +17,7 @@ from connectors.models import ERPExport
 from connectors.models.export import RETRYABLE, ExportStatus
 from connectors.services import dead_letters, exports
 from connectors.services.dead_letters import AT_ONCE, SECONDS_AT_ONCE
-from tenants.permissions import APPROVE, OPERATE
+from tenants.roles import Scope
 
 _NOT_FOUND: Final = {"code": "NOT_FOUND", "message": "There is no such export.", "hint": ""}
 
@@ -25,7 +25,7 @@ _NOT_FOUND: Final = {"code": "NOT_FOUND", "message": "There is no such export.",
 class ApprovalView(ApiView):
     """The approval of one export."""
 
-    roles = {"POST": APPROVE}
+    scopes = {"POST": Scope.EXPORTS_APPROVE}
 
     @describe(
         "approve_export",
@@ -45,7 +45,7 @@ class ApprovalView(ApiView):
 class ResendView(ApiView):
     """The sending of an order once more."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.EXPORTS_MANAGE}
 
     @describe(
         "resend_export",
@@ -68,7 +68,7 @@ class ResendView(ApiView):
 class DismissalView(ApiView):
     """The putting aside of one export."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.EXPORTS_MANAGE}
 
     @describe(
         "dismiss_export",
@@ -91,7 +91,7 @@ class DismissalView(ApiView):
 class BulkRetryView(ApiView):
     """The retry of many exports."""
 
-    roles = {"POST": OPERATE}
+    scopes = {"POST": Scope.EXPORTS_MANAGE}
 
     @describe(
         "retry_exports",

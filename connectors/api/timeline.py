@@ -14,13 +14,13 @@ from connectors.api.schema import Answer, describe
 from connectors.api.views import ApiView, found
 from connectors.services import timeline
 from connectors.services.timeline import Event
-from tenants.permissions import ALL
+from tenants.roles import Scope
 
 
 class TimelineView(ApiView):
     """What happened to one export."""
 
-    roles = {"GET": ALL}
+    scopes = {"GET": Scope.EXPORTS_READ}
 
     @describe(
         "get_export_timeline",

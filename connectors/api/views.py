@@ -21,23 +21,27 @@ from connectors.api.throttling import PerCaller
 from connectors.exceptions import Fault, InvalidInput
 from tenants.actors import Actor
 from tenants.authentication import Principal
-from tenants.models import Organization, Role
-from tenants.permissions import HasRole
+from tenants.models import Organization
+from tenants.permissions import HasScope
+from tenants.roles import Scope
 
 RowT = TypeVar("RowT")
 
 
 class ApiView(APIView):
-    """One address. Subclasses name the roles of each method in `roles`; what is not named is refused."""
+    """One address. Subclasses name the scope of each method in `scopes`; what is not named is refused.
 
-    roles: ClassVar[Mapping[str, frozenset[Role]]] = {}
-    permission_classes = (HasRole,)
+    None is for what anybody of the organisation may do, with whatever scope.
+    """
+
+    scopes: ClassVar[Mapping[str, Scope | None]] = {}
+    permission_classes = (HasScope,)
     throttle_classes = (PerCaller,)
     http_method_names = ("get", "head", "post", "patch", "delete")
 
     @property
     def caller(self) -> Principal:
-        """Who calls; HasRole has let nobody else in."""
+        """Who calls; HasScope has let nobody else in."""
         return cast(Principal, self.request.user)
 
     @property

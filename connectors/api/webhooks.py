@@ -16,7 +16,7 @@ from connectors.api.schema import Answer, describe
 from connectors.api.views import ApiView, ListView, found
 from connectors.models import Webhook, WebhookDelivery
 from connectors.services import webhooks
-from tenants.permissions import CONFIGURE
+from tenants.roles import Scope
 
 _WEBHOOK: Final = Answer(description="The webhook as it is now.", model=shapes.Webhook)
 _ISSUED: Final = Answer(description="The webhook, with its secret if that is new.", model=shapes.WebhookWithSecret)
@@ -25,7 +25,7 @@ _ISSUED: Final = Answer(description="The webhook, with its secret if that is new
 class WebhooksView(ListView):
     """The organisation's webhooks."""
 
-    roles = {"GET": CONFIGURE, "POST": CONFIGURE}
+    scopes = {"GET": Scope.WEBHOOKS_READ, "POST": Scope.WEBHOOKS_WRITE}
 
     @describe(
         "list_webhooks",
@@ -63,7 +63,7 @@ class WebhooksView(ListView):
 class WebhookView(ApiView):
     """One webhook."""
 
-    roles = {"GET": CONFIGURE, "PATCH": CONFIGURE, "DELETE": CONFIGURE}
+    scopes = {"GET": Scope.WEBHOOKS_READ, "PATCH": Scope.WEBHOOKS_WRITE, "DELETE": Scope.WEBHOOKS_WRITE}
 
     @describe("get_webhook", "Show a webhook", answers={200: _WEBHOOK})
     def get(self, request: Request, webhook_id: UUID) -> Response:
@@ -96,7 +96,7 @@ class WebhookView(ApiView):
 class SecretView(ApiView):
     """The secret of one webhook."""
 
-    roles = {"POST": CONFIGURE}
+    scopes = {"POST": Scope.WEBHOOKS_WRITE}
 
     @describe(
         "rotate_webhook_secret",
@@ -117,7 +117,7 @@ class SecretView(ApiView):
 class WebhookTestView(ApiView):
     """A test of one webhook."""
 
-    roles = {"POST": CONFIGURE}
+    scopes = {"POST": Scope.WEBHOOKS_WRITE}
 
     @describe(
         "test_webhook",
@@ -138,7 +138,7 @@ class WebhookTestView(ApiView):
 class DeliveriesView(ListView):
     """The messages to one webhook."""
 
-    roles = {"GET": CONFIGURE}
+    scopes = {"GET": Scope.WEBHOOKS_READ}
     filterset_class = WebhookDeliveryFilter
 
     @describe(
@@ -154,7 +154,7 @@ class DeliveriesView(ListView):
 class RedeliveryView(ApiView):
     """One message, once more."""
 
-    roles = {"POST": CONFIGURE}
+    scopes = {"POST": Scope.WEBHOOKS_WRITE}
 
     @describe(
         "redeliver_webhook_message",
