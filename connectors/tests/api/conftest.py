@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 from django.conf import settings
-from django.core.cache import cache
 from django.test import Client
 
 from connectors.adapters.mock import MockConnector
+from connectors.services import throttles
 from connectors.tests.peers.fixtures import faulty_sftp, inbox, openssh, small_disk  # noqa: F401  # fixtures
 from tenants.models import ApiKey, Role
 
@@ -48,7 +48,7 @@ class Caller:
 
 @pytest.fixture(autouse=True)
 def _fresh():
-    cache.clear()
+    throttles.forget()
     MockConnector.reset()
 
 
