@@ -6,12 +6,12 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema, WrapValidator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -40,6 +40,18 @@ def _exact_decimal(value: object) -> object:
         case str() if not _DECIMAL.fullmatch(value):
             raise PydanticCustomError("decimal_parsing", "must be a plain decimal number such as 12.50")
     return value
+
+
+def _read_at_once(*, whole: int, fraction: int, zero: bool) -> WrapValidator:
+    """Read the string of digits that nearly every amount is; pydantic takes three times as long and finds the words."""
+    plain = re.compile(f"[0-9]{{1,{whole}}}(\\.[0-9]{{1,{fraction}}})?", re.ASCII)
+
+    def read(value: object, otherwise: Callable[[object], Decimal]) -> Decimal:
+        if isinstance(value, str) and plain.fullmatch(value) and ((number := Decimal(value)) or zero):
+            return number
+        return otherwise(value)
+
+    return WrapValidator(read)
 
 
 def _iso_date(value: object) -> object:
@@ -77,6 +89,7 @@ Quantity = Annotated[
     Decimal,
     Field(gt=0, max_digits=18, decimal_places=3),  # next to its type, else it is checked in Python
     BeforeValidator(_exact_decimal),
+    _read_at_once(whole=15, fraction=3, zero=False),
     PlainSerializer(exact),
     _amount_schema(whole=15, fraction=3, exclusiveMinimum=0),
 ]
@@ -86,6 +99,7 @@ Price = Annotated[
     Decimal,
     Field(ge=0, max_digits=18, decimal_places=4),
     BeforeValidator(_exact_decimal),
+    _read_at_once(whole=14, fraction=4, zero=True),
     PlainSerializer(exact),
     _amount_schema(whole=14, fraction=4, minimum=0),
 ]
