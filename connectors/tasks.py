@@ -22,6 +22,7 @@ from procrastinate.jobs import Status
 
 from connectors.services import (
     acknowledgements,
+    audit_seals,
     checks,
     delivery,
     diagnosis,
@@ -136,6 +137,13 @@ def poll_acknowledgements(timestamp: int) -> None:  # noqa: ARG001  # procrastin
 def send_webhooks(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Tell the webhooks what happened, in threads of their own."""
     senders.call_one()
+
+
+@app.periodic(cron="* * * * *")
+@app.task(queueing_lock="seal_audit")
+async def seal_audit(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
+    """Seal what the audit trail has grown by."""
+    await _in_thread(audit_seals.seal_grown)
 
 
 @app.periodic(cron="*/10 * * * *")

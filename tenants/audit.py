@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connections, models, router
+from django.db import connection, models, transaction
 from django.utils import timezone
 
 from tenants.actors import Actor, ActorKind
@@ -33,9 +34,7 @@ class AuditEvent(models.Model):
     """One thing that was done. Database triggers refuse to change or delete a row."""
 
     id = models.BigAutoField(primary_key=True)
-    org = models.ForeignKey(
-        "tenants.Organization", null=True, on_delete=models.PROTECT, related_name="audit_events"
-    )  # fmt: skip
+    org = models.ForeignKey("tenants.Organization", null=True, on_delete=models.PROTECT, related_name="audit_events")
     created_at = models.DateTimeField(default=timezone.now)
     actor_kind = models.CharField(max_length=16, choices=ActorKind)
     actor_id = models.CharField(max_length=64, blank=True)
@@ -181,13 +180,12 @@ def record(
         details=details,
     )
     event.id, event.created_at = _append(event)
-    event._state.adding = False
+    event._state.adding, event._state.db = False, connection.alias
     return event
 
 
 def _append(event: AuditEvent) -> tuple[int, datetime]:
     """Let the database append an event: the trail may be written where it may not be seen."""
-    using = event._state.db = router.db_for_write(AuditEvent)
     values = [
         event.org_id,
         str(event.actor_kind),
@@ -200,10 +198,41 @@ def _append(event: AuditEvent) -> tuple[int, datetime]:
         event.target_id,
         json.dumps(event.details, cls=DjangoJSONEncoder),
     ]
-    with connections[using].cursor() as cursor:
+    with connection.cursor() as cursor:
         cursor.execute(_RECORD, values)
         id_, created_at = cursor.fetchone()
     return id_, created_at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Removed:
+    """The oldest events of a trail, which are kept no longer."""
+
+    events: int
+    sequence: int
+    """Of the last of them."""
+    hash: str
+
+
+def purge(actor: Actor, org: Organization, *, batch: int) -> Removed | None:
+    """Remove the oldest events that an organisation keeps no longer, whole days of them, and record it.
+
+    What is not sealed yet stays, and so does the last event: the database refuses to remove them.
+
+    Args:
+        actor: whom the trail names.
+        org: whose trail it is.
+        batch: so many events at most.
+    """
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT removed, place, link FROM audit_purge(%s, %s)", [org.pk, batch])
+            events, sequence, hash_ = cursor.fetchone()
+        if not events:
+            return None
+        removed = Removed(events=events, sequence=sequence, hash=bytes(hash_).hex())
+        record(actor, "audit.purged", org=org, **asdict(removed))
+    return removed
 
 
 def _text(text: str, longest: int) -> str:

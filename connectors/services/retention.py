@@ -1,8 +1,8 @@
 """Removes what an organisation keeps no longer: the bytes of documents, whole exports, and what nobody names.
 
 Each batch is a transaction of its own and leaves everything consistent, so it can end at any moment and go on later.
-Whatever is unfinished stays, and so does an export as long as a later try for the same order does. The audit trail
-stays in any case.
+Whatever is unfinished stays, and so does an export as long as a later try for the same order does. Of the audit trail
+only the oldest events go, and only from a chain that fits (docs/audit.md).
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from connectors.models.export import DEAD, ExportQuerySet
 from connectors.services import installation
 from connectors.services.errors import Refused
 from connectors.services.shelves import shelf
+from tenants import audit
 from tenants.actors import Actor
-from tenants.models import Organization, record
+from tenants.models import AuditEvent, Organization, record
 
 log = structlog.get_logger(__name__)
 
@@ -57,8 +58,15 @@ class Purged:
     exports: int = 0
     orphans: int = 0
     """Stored objects that no row names."""
+    events: int = 0
+    """Of the audit trail."""
 
     def __bool__(self) -> bool:
+        return self.has_objects or bool(self.events)
+
+    @property
+    def has_objects(self) -> bool:
+        """Whether anything but events was removed."""
         return bool(self.documents or self.exports or self.orphans)
 
 
@@ -95,11 +103,13 @@ def purge(
         else:
             _purge_documents(each, purged, batch=batch)
             _purge_exports(each, purged, batch=batch)
+            _purge_trail(actor, each, purged, batch=batch)
         if orphans:
             _purge_orphans(each, purged, dry_run=dry_run)
         if purged and not dry_run:
             details = asdict(purged)
-            record(actor, "retention.purged", org=each, **details)
+            if purged.has_objects:  # the removal of events is recorded with them
+                record(actor, "retention.purged", org=each, **details)
             log.info("retention.purged", **details)
         yield purged
 
@@ -214,6 +224,14 @@ def _purging() -> Iterator[None]:
         cursor.execute("SELECT set_config('erp.purge', 'off', true)")
 
 
+# The audit trail
+
+
+def _purge_trail(actor: Actor, org: Organization, purged: Purged, *, batch: int) -> None:
+    while org.audit_retention_days is not None and (removed := audit.purge(actor, org, batch=batch)):
+        purged.events += removed.events
+
+
 # What both ask
 
 
@@ -232,3 +250,6 @@ def _count(org: Organization, purged: Purged) -> None:
         expired = _finished(org, org.export_retention_days)
         surviving = ERPExport.objects.filter(retry_of=OuterRef("pk")).exclude(pk__in=expired.values("pk"))
         purged.exports = expired.filter(~Exists(surviving)).count()
+    if org.audit_retention_days is not None:
+        oldest = TransactionNow() - timedelta(days=org.audit_retention_days)
+        purged.events = AuditEvent.objects.of(org).filter(created_at__lt=oldest).count()

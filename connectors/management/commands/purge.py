@@ -13,8 +13,8 @@ from tenants.management.base import FAILED, OperatorCommand, find_organization, 
 
 class Command(OperatorCommand):
     help = (
-        "Remove the documents and exports that organisations keep no longer, and documents that no export names. "
-        "A running worker does so by itself. It can be ended at any moment; the next run goes on."
+        "Remove the documents, exports and audit events that organisations keep no longer, and documents that no "
+        "export names. A running worker does so by itself. It can be ended at any moment; the next run goes on."
     )
     examples = ("--dry-run", "--org acme", "--batch 200 --json")
     exit_codes = (
@@ -41,7 +41,7 @@ class Command(OperatorCommand):
         if json:
             self.write_json([asdict(each) for each in purged])
             return
-        head = ("organisation", "documents", "bytes", "exports", "orphans")
+        head = ("organisation", "documents", "bytes", "exports", "orphans", "events")
         rows = [(each.organization, *map(str, list(asdict(each).values())[1:])) for each in purged]
         for line in table([head, *rows]):
             self.stdout.write(line)
