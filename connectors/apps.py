@@ -16,6 +16,7 @@ class ConnectorsConfig(AppConfig):
         from connectors.adapters import built_in
         from connectors.registry import registry
         from connectors.services import installation
+        from erpconfig import checks as deployment  # noqa: F401  # registers itself
 
         post_migrate.connect(installation.register, sender=self, dispatch_uid="connectors.installation")
         for connector_class in built_in():

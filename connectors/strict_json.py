@@ -14,6 +14,8 @@ from typing import Any, Final, NoReturn
 from connectors.exceptions import InvalidInput
 
 MAX_DEPTH: Final = 64
+MAX_MEMBERS: Final = 500_000
+"""Of all arrays and objects together; an order of 10,000 lines has some 100,000, and each costs memory."""
 MAX_DIGITS: Final = 400
 """Of one number; far beyond any amount, and below where Python refuses to convert (4,300 digits)."""
 MAX_EXPONENT: Final = 400
@@ -22,6 +24,7 @@ MAX_EXPONENT: Final = 400
 _BOM: Final = "\ufeff"
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _SURROGATE_ESCAPE: Final = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING: Final = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _NEXT_BRACKET: Final = re.compile(r'(?:[^"\[\]{}]++|"(?:[^"\\]++|\\.)*+")*+([\[\]{}])', re.DOTALL)
 _TOKEN: Final = re.compile(
     r'(?P<string>"(?:[^"\\]++|\\.)*+")(?P<key>\s*:)?|(?P<number>-?(?:[0-9][0-9.eE+-]*+|Infinity)|NaN)|[\[\]{}]',
@@ -46,6 +49,8 @@ def loads(content: bytes) -> Any:
         InvalidInput: one sentence with line and column, both from 1.
     """
     text = _decode(content)
+    if text.count(",") > MAX_MEMBERS and _STRING.sub("", text).count(",") > MAX_MEMBERS:
+        raise _invalid(text, 0, f"The text has more than {MAX_MEMBERS} members")
     if _is_too_deep(text) or _SURROGATE_ESCAPE.search(text):
         _refuse_first_fault(text)
     fault: int | None = None

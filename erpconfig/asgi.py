@@ -4,10 +4,11 @@ import os
 
 from django.core.asgi import get_asgi_application
 
-from erpconfig import bootstrap, telemetry
+from erpconfig import bootstrap, telemetry, web_database
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "erpconfig.settings")
 bootstrap.ensure_database()
 telemetry.start()
+web_database.limit_time()
 
 application = get_asgi_application()

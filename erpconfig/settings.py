@@ -89,6 +89,10 @@ _database["OPTIONS"]["pool"] = {
     "timeout": 10,
 }
 DATABASES = {"default": _database}
+# Of web requests only (erpconfig.web_database): for a statement, for a lock, and for a transaction that does nothing.
+DATABASE_STATEMENT_SECONDS = _env.integer("DATABASE_STATEMENT_SECONDS", default=30, low=1, high=3_600)
+DATABASE_LOCK_SECONDS = _env.integer("DATABASE_LOCK_SECONDS", default=10, low=1, high=3_600)
+DATABASE_IDLE_SECONDS = _env.integer("DATABASE_IDLE_SECONDS", default=60, low=1, high=3_600)
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # -- Stored configurations and documents -------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ import os
 
 from django.core.wsgi import get_wsgi_application
 
-from erpconfig import bootstrap, telemetry
+from erpconfig import bootstrap, telemetry, web_database
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "erpconfig.settings")
 bootstrap.ensure_database()
 telemetry.start()
+web_database.limit_time()
 
 application = get_wsgi_application()

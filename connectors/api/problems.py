@@ -13,8 +13,10 @@ from typing import Any, Final
 
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
-from django.core.exceptions import RequestDataTooBig
-from django.http import Http404, HttpRequest, JsonResponse
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
+from psycopg.errors import LockNotAvailable, QueryCanceled
 from rest_framework import exceptions
 from rest_framework.request import Request
 
@@ -37,6 +39,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 VALIDATION_ERROR: Final = "VALIDATION_ERROR"
 MAX_ERRORS: Final = 1000
 """So many faults are listed; who sends more has made one mistake many times."""
+_BUSY_SECONDS: Final = 5
 
 log = structlog.get_logger(__name__)
 
@@ -59,9 +62,15 @@ _BY_STATUS: Final[dict[int, tuple[str, str, str]]] = {
     404: ("NOT_FOUND", "There is nothing at this address.", ""),
     405: ("METHOD_NOT_ALLOWED", "This address does not take this method.", "The header Allow names those it takes."),
     406: ("NOT_ACCEPTABLE", "The API answers application/json.", "Send Accept: application/json, or leave it out."),
+    408: ("REQUEST_TIMEOUT", "The body did not arrive in time.", ""),
     413: ("PAYLOAD_TOO_LARGE", "The body is larger than this API accepts.", "An order has 10,000 lines at most."),
     415: ("UNSUPPORTED_MEDIA_TYPE", "The body has to be JSON.", "Send Content-Type: application/json."),
     429: ("THROTTLED", "There were too many requests with these credentials.", "Come back after Retry-After seconds."),
+    503: (
+        "BUSY",
+        "The database takes too long to answer.",
+        "Nothing was changed. Come back after Retry-After seconds.",
+    ),
 }
 
 
@@ -150,6 +159,15 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
             return _by_status(request, HTTPStatus.FORBIDDEN)
         case RequestDataTooBig():
             return _by_status(request, HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        case SuspiciousOperation():
+            return _by_status(request, HTTPStatus.BAD_REQUEST)
+        case UnreadablePostError():
+            return _by_status(request, HTTPStatus.REQUEST_TIMEOUT)
+        case OperationalError() if isinstance(error.__cause__, QueryCanceled | LockNotAvailable):
+            log.warning("api.database_too_slow", exc_info=error)
+            response = _by_status(request, HTTPStatus.SERVICE_UNAVAILABLE)
+            response["Retry-After"] = str(_BUSY_SECONDS)
+            return response
         case exceptions.APIException() if error.status_code in _BY_STATUS:
             return _refused_by_framework(request, error)
     log.error("api.unexpected_error", exc_info=error)

@@ -41,8 +41,14 @@ _EVERYWHERE: Final[dict[int, tuple[str, ...]]] = {
     422: ("VALIDATION_ERROR",),
     429: ("THROTTLED",),
     500: ("INTERNAL_ERROR",),
+    503: ("BUSY",),
 }
-_WITH_BODY: Final[dict[int, tuple[str, ...]]] = {413: ("PAYLOAD_TOO_LARGE",), 415: ("UNSUPPORTED_MEDIA_TYPE",)}
+_WITH_BODY: Final[dict[int, tuple[str, ...]]] = {
+    408: ("REQUEST_TIMEOUT",),
+    411: ("LENGTH_REQUIRED",),
+    413: ("PAYLOAD_TOO_LARGE",),
+    415: ("UNSUPPORTED_MEDIA_TYPE",),
+}
 _WITH_ID: Final[dict[int, tuple[str, ...]]] = {404: ("NOT_FOUND",)}
 
 

@@ -1,6 +1,9 @@
 """Every error is a problem document, whatever was sent."""
 
 import pytest
+from django.core.handlers.wsgi import WSGIRequest
+from django.db import connection
+from django.http import UnreadablePostError
 from rest_framework.settings import api_settings
 
 from connectors.api import connections
@@ -31,6 +34,40 @@ def test_what_the_framework_refuses(api):
             "UNSUPPORTED_MEDIA_TYPE")  # fmt: skip
     problem(api.get("me", Accept="application/xml"), 406, "NOT_ACCEPTABLE")
     problem(api.get("exports/not-an-id"), 404, "NOT_FOUND")
+
+
+def test_a_text_with_members_without_end_is_422(api):
+    content = problem(api.post("connectors", raw=b"[" + b"0," * 500_001 + b"0]"), 422, "VALIDATION_ERROR")
+
+    assert content["errors"][0]["message"].startswith("The text has more than 500000 members")
+    assert api.post("connectors", raw=b'["' + b"," * 500_001 + b'"]').json()["errors"][0]["path"] == ""
+
+
+def test_a_body_that_does_not_come_is_408(api, monkeypatch):
+    def read(*args):
+        raise UnreadablePostError
+
+    monkeypatch.setattr(WSGIRequest, "read", read)
+
+    problem(api.post("connectors", {}), 408, "REQUEST_TIMEOUT")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("timeout", ["statement_timeout", "lock_timeout"])
+def test_a_database_that_takes_too_long_is_503(acme, caller, timeout):
+    api = caller(acme)
+    with connection.cursor() as cursor, connection.copy().cursor() as other:
+        other.execute("BEGIN; LOCK TABLE erp_connection")
+        cursor.execute(f"SET {timeout} = '20ms'")
+        try:
+            answer = api.get("connectors")
+        finally:
+            cursor.execute(f"RESET {timeout}")
+            other.execute("ROLLBACK")
+            other.connection.close()
+
+    problem(answer, 503, "BUSY")
+    assert int(answer["Retry-After"]) > 0
 
 
 def test_too_many_requests_are_429(api, monkeypatch):
