@@ -15,10 +15,11 @@ class ConnectorsConfig(AppConfig):
         from connectors import checks  # noqa: F401  # registers itself
         from connectors.adapters import built_in
         from connectors.registry import registry
-        from connectors.services import installation
+        from connectors.services import installation, keys
         from erpconfig import checks as deployment  # noqa: F401  # registers itself
 
         post_migrate.connect(installation.register, sender=self, dispatch_uid="connectors.installation")
+        post_migrate.connect(keys.fence, sender=self, dispatch_uid="connectors.fence")
         for connector_class in built_in():
             registry.register(connector_class)
         registry.load_entry_points()

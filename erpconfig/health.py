@@ -25,7 +25,7 @@ from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from connectors.encryption.keyring import KeyRing, parse_master_key
+from connectors.fields import key_ring
 from connectors.services import keys
 from connectors.services.backlog import backlog
 from connectors.services.metrics import DatabaseCollector
@@ -127,11 +127,11 @@ def _has_nothing_to_migrate() -> bool:
 
 
 def _key_ring_is_whole() -> bool:
-    ring = KeyRing(parse_master_key(settings.ENCRYPTION_MASTER_KEY, name="ENCRYPTION_MASTER_KEY"))
+    ring = key_ring()
     row, config = UUID(int=0), {"probe": "ready"}
     if ring.open(ring.seal(config, org_id=row, record_id=row), org_id=row, record_id=row) != config:
         return False
-    return not keys.has_missing_key()
+    return keys.is_fit_to_serve()
 
 
 def _queue_is_served() -> bool:

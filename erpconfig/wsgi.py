@@ -12,3 +12,7 @@ telemetry.start()
 web_database.limit_time()
 
 application = get_wsgi_application()
+
+from erpconfig import serving  # noqa: E402  # needs the models, which are loaded by now
+
+serving.refuse_with_other_keys()

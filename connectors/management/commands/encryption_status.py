@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError, CommandParser
 
-from connectors.exceptions import ConfigurationError
 from connectors.services import keys
 from connectors.services.keys import KeyStatus
 from tenants.management.base import USAGE, OperatorCommand, table
@@ -31,7 +29,7 @@ class Command(OperatorCommand):
     def handle(self, *, json: bool = False, **_: Any) -> None:
         try:
             status = keys.status()
-        except (ConfigurationError, ImproperlyConfigured) as error:
+        except keys.REFUSALS as error:
             raise CommandError(str(error), returncode=USAGE) from None
         if json:
             self.write_json({"active_key_id": status.active_key_id, **asdict(status)})
@@ -45,12 +43,24 @@ class Command(OperatorCommand):
             )
 
     def _show(self, status: KeyStatus) -> None:
-        rows = [("KEY ID", "STATE", "CONFIGURED", "ROWS")]
-        rows += [
-            (f"{key.key_id[:16]}…", key.state.label, "yes" if key.configured else "no", str(key.rows))
+        keys = [
+            (_short(key.key_id), key.state.label, "yes" if key.configured else "no", str(key.rows))
             for key in status.keys
         ]
+        self._write_table(("KEY ID", "STATE", "CONFIGURED", "ROWS"), *keys)
+        if status.tables:
+            self.stdout.write("")
+            uses = [(use.table, _short(use.key_id), str(use.rows), str(use.unreadable)) for use in status.tables]
+            self._write_table(("TABLE", "KEY ID", "ROWS", "UNREADABLE"), *uses)
+        since = {(row.table, row.id): row.since for row in status.quarantined}
+        for row in status.unreadable:
+            known = since.get((row.table, row.id))
+            self.note(f"unreadable: {row}" + (f", quarantined since {known:%Y-%m-%d %H:%M}" if known else ""))
+
+    def _write_table(self, *rows: tuple[str, ...]) -> None:
         for line in table(rows):
             self.stdout.write(line)
-        for row in status.unreadable:
-            self.note(f"unreadable: {row}")
+
+
+def _short(key_id: str) -> str:
+    return f"{key_id[:16]}…"

@@ -15,7 +15,9 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand, CommandParser
 from django.db import connection
 
+from connectors.services import keys
 from erpconfig.paths import BASE_DIR
+from tenants.management.base import USAGE
 
 _GRACE_SECONDS: Final = 20
 _LOOK_SECONDS: Final = 0.1
@@ -24,7 +26,8 @@ _LOOK_SECONDS: Final = 0.1
 class Command(BaseCommand):
     """Applies migrations, then runs the web server and the worker until one of them ends or a signal comes.
 
-    Exit codes: 0 after SIGTERM or SIGINT, 1 when a process ended by itself.
+    Exit codes: 0 after SIGTERM or SIGINT, 1 when a process ended by itself, 2 when the master keys are not those of the
+    database.
     """
 
     help = "Run the web server and the worker, in the foreground."
@@ -42,7 +45,12 @@ class Command(BaseCommand):
             stop_signals.append(number)
 
         call_command("migrate", interactive=False, verbosity=0)
-        connection.close()
+        try:
+            keys.admit()  # both processes would say the same, one after the other
+        except keys.REFUSALS as error:
+            raise CommandError(str(error), returncode=USAGE) from None
+        finally:
+            connection.close()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, note)
         listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
