@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 HERE := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))
 
 ifneq ($(HERE),$(CURDIR))
-help demo run stop env test faults lint bench bench-soak screenshots:
+help demo run stop env test faults lint lock sbom bench bench-soak screenshots:
 	@$(MAKE) --no-print-directory -C '$(HERE)' $@
 else
 
@@ -45,6 +45,17 @@ faults: .venv/ready-dev ## break everything at random: SEED=… ROUNDS=… for o
 .PHONY: lint
 lint: .venv/ready-dev ## format, types, layers, migrations, security
 	.ci/lint
+
+.PHONY: lock
+lock: .venv/ready-dev ## pin every package of production with its hashes: requirements.lock
+	@printf '%s\n' '# What production installs, to the byte: made from requirements.txt by `make lock`, for Python 3.11.' >requirements.new
+	.venv/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-header --no-annotate \
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o - requirements.txt >>requirements.new
+	@mv requirements.new requirements.lock
+
+.PHONY: sbom
+sbom: .venv/ready-dev ## write the bill of materials, docs/sbom
+	$(PYTHON) .ci/sbom
 
 .PHONY: bench
 bench: .venv/ready-dev ## measure the hot paths against their floors
