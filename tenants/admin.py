@@ -26,6 +26,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from tenants.actors import Actor
+from tenants.audit import Changes
 from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role, record
 from tenants.roles import ALL, CONFIGURE
 
@@ -376,7 +377,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
             if not change:
                 record(actor_of(request), "organization.created", org=obj, target=obj, slug=obj.slug, name=obj.name)
             elif form.changed_data:
-                record(actor_of(request), "organization.changed", org=obj, target=obj, **_changes(form))
+                record(actor_of(request), "organization.changed", org=obj, target=obj, changes=_changes(form))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: BaseFormSet[Any], change: bool) -> None:
         """Save the members and write each change into the audit trail."""
@@ -398,19 +399,16 @@ def _note_change(request: HttpRequest, before: Membership, after: Membership) ->
         _note_member(request, "membership.deleted", before, role=before.role)
         _note_member(request, "membership.created", after, role=after.role)
     elif before.role != after.role:
-        _note_member(request, "membership.changed", after, role={"from": before.role, "to": after.role})
+        _note_member(request, "membership.changed", after, changes={"role": (before.role, after.role)})
 
 
 def _note_member(request: HttpRequest, action: str, member: Membership, **details: Any) -> None:
     record(actor_of(request), action, org=member.org, target=member, user=member.user.get_username(), **details)
 
 
-def _changes(form: ModelForm[Any]) -> dict[str, Any]:
-    """Return the changed fields with their old and new values, as JSON."""
-    return {
-        name: {"from": _plain(form.initial.get(name)), "to": _plain(form.cleaned_data[name])}
-        for name in form.changed_data
-    }
+def _changes(form: ModelForm[Any]) -> Changes:
+    """Return the changed fields with their values before and after, as JSON."""
+    return {name: (_plain(form.initial.get(name)), _plain(form.cleaned_data[name])) for name in form.changed_data}
 
 
 def _plain(value: Any) -> Any:
@@ -483,7 +481,7 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
             if change:
                 if form.changed_data:
                     obj.save(update_fields=form.changed_data)
-                    record(actor_of(request), "api_key.changed", org=obj.org, target=obj, **_changes(form))
+                    record(actor_of(request), "api_key.changed", org=obj.org, target=obj, changes=_changes(form))
                 return
             key, obj.token = ApiKey.objects.issue(org=obj.org, role=obj.role, name=obj.name, expires_at=obj.expires_at)
             obj.pk = key.pk

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -28,6 +27,10 @@ INSTALLATION: Final = uuid.UUID(int=0)
 
 LEAST_RETENTION_DAYS: Final = 30
 """No organisation forgets its trail sooner; the database refuses it too."""
+
+
+Changes = dict[str, tuple[Any, Any]]
+"""For each field that was changed, its value before and after; secrets are not among them."""
 
 
 class AuditEvent(models.Model):
@@ -62,8 +65,17 @@ class AuditEvent(models.Model):
     @property
     def changes(self) -> dict[str, list[Any]]:
         """What was changed: for each field its value before and after."""
-        changes = self.details.get("changes")
-        return changes if isinstance(changes, dict) else {}
+        if "changes" in self.details:
+            changes: dict[str, list[Any]] = self.details["changes"]
+            return changes
+        # As it was recorded before there were `changes`.
+        config = self.details.get("config") if self.action == "connection.changed" else None
+        fields = self.details | {f"config.{name}": both for name, both in (config or {}).items()}
+        return {
+            name: [both["from"], both["to"]]
+            for name, both in fields.items()
+            if isinstance(both, dict) and both.keys() == {"from", "to"}
+        }
 
 
 class _OfChain(models.Model):
@@ -152,7 +164,7 @@ def record(
     *,
     org: Organization | None,
     target: models.Model | None = None,
-    changes: Mapping[str, tuple[Any, Any]] | None = None,
+    changes: Changes | None = None,
     **details: Any,
 ) -> AuditEvent:
     """Append one event to the audit trail, in the caller's transaction.
@@ -162,10 +174,10 @@ def record(
         action: what, as `noun.verb` in the past tense, such as `connection.changed`.
         org: whose trail it belongs to; None for the installation's own.
         target: the row it was done to.
-        changes: for each field that was changed, its value before and after; of a secret, only that it was.
+        changes: what was changed.
         details: plain JSON values; never a secret.
     """
-    if changes is not None:
+    if changes:
         details["changes"] = {field: list(both) for field, both in changes.items()}
     event = AuditEvent(
         org=org,

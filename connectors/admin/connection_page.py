@@ -28,7 +28,7 @@ from connectors.config import ConnectorConfig
 from connectors.exceptions import InvalidInput
 from connectors.models import ConnectionRevision, ConnectionTest, ERPConnection
 from connectors.registry import registry
-from connectors.services import connections, diagnosis, revisions, steering
+from connectors.services import connections, diagnosis, revisions
 from tenants.admin import OrganizationScopedAdmin, actor_of, has_role
 from tenants.models import AuditEvent
 from tenants.roles import CONFIGURE, TEST
@@ -287,13 +287,12 @@ def _about(event: AuditEvent) -> str:
             return "passed"
         case {"success": False, "code": code}:
             return f"failed: {code}"
-    changed = [
-        name for name in (*details.get("config", ()), *details.get("secrets", ())) if event.action.endswith("ed")
-    ]
-    changed += [name for name in steering.SETTINGS if name in details]
-    parts = [", ".join(changed)] if changed and event.action != "connection.created" else []
-    if "status" in details and isinstance(details["status"], dict):
-        parts.append(f"{details['status']['from']} → {details['status']['to']}".lower())
+    changes = event.changes
+    changed = [name.removeprefix("config.") for name in changes if name != "status"]
+    changed += details.get("secrets", ())
+    parts = [", ".join(changed)] if changed else []
+    if "status" in changes:
+        parts.append(" → ".join(changes["status"]).lower())
     if details.get("reason"):
         parts.append(f"reason: {details['reason']}")
     return "; ".join(parts)

@@ -23,6 +23,7 @@ from connectors.services import checks, configurations, diagnosis, exports, revi
 from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, RevisionChanged, UntestedRevision
 from connectors.services.locking import lock_organization, locked
 from tenants.actors import Actor
+from tenants.audit import Changes
 from tenants.models import Organization, record
 
 log = structlog.get_logger(__name__)
@@ -119,17 +120,20 @@ def change(
         columns = [*changes]
         if "check_minutes" in changes:
             columns += checks.hasten(row)
+        told: dict[str, Any] = {}
         if config is not None:
-            changed, config_columns = revisions.reconfigure(row, actor, config)
+            changed, secrets, config_columns = revisions.reconfigure(row, actor, config)
             changes |= changed
             columns += config_columns
+            if secrets:
+                told["secrets"] = secrets
         if "status" in changes and row.status == ConnectionStatus.ACTIVE:
-            changes |= _reason_for(row, reason)
+            told |= _reason_for(row, reason)
             columns += checks.watch(row)
-        if changes:
+        if columns:
             # Only what changed: a config that cannot be read here must not stand in the way of a new name.
             row.save(update_fields=[*columns, "updated_at"])
-            record(actor, "connection.changed", org=row.org, target=row, **changes)
+            record(actor, "connection.changed", org=row.org, target=row, changes=changes, **told)
             log.info("connection.changed", connection_id=str(row.pk), fields=sorted(changes))
     return row
 
@@ -197,13 +201,13 @@ def delete(connection: ERPConnection, actor: Actor) -> None:
     log.info("connection.deleted", connection_id=pk)
 
 
-def assign(row: models.Model, values: Mapping[str, Any]) -> dict[str, Any]:
+def assign(row: models.Model, values: Mapping[str, Any]) -> Changes:
     """Set what is different and return it as the audit trail shows it."""
-    changes = {}
+    changes: Changes = {}
     for column, value in values.items():
         before = getattr(row, column)
         if before != value:
-            changes[column] = {"from": _plain(before), "to": _plain(value)}
+            changes[column] = (_plain(before), _plain(value))
             setattr(row, column, value)
     return changes
 

@@ -213,7 +213,7 @@ def _send_anew(
         otherwise: the refusal in all others.
         reason: why it is done.
     """
-    told = {"reason": reason} if reason else {}
+    told: dict[str, Any] = {"reason": reason} if reason else {}
     try:
         with transaction.atomic():
             old = ERPExport.objects.select_for_update(of=("self",)).select_related("org").get(pk=export.pk)
@@ -334,7 +334,7 @@ def _accept(
                 idempotency_key=idempotency_key,
                 held=held,
             )
-            told = {"held": True} if held else {}
+            told: dict[str, Any] = {"held": True} if held else {}
             record(actor, "export.submitted", org=org, target=export, order_id=order.order_id, **told)
     except IntegrityError as error:
         _only_expected(error)

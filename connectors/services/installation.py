@@ -62,6 +62,6 @@ def arm(actor: Actor) -> bool:
         before = row.name if row else None
         Installation.objects.update_or_create(id=1, defaults={"name": this_installation(), "armed_at": timezone.now()})
         after = Installation.objects.get(pk=1).name
-        record(actor, "installation.armed", org=None, before=before, after=after)
+        record(actor, "installation.armed", org=None, changes={"installation": (before, after)})
     log.warning("installation.armed", before=before, after=after)
     return True

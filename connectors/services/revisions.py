@@ -24,6 +24,7 @@ from connectors.services import configurations, health
 from connectors.services.errors import NothingStaged, NothingToPin, NothingToRevert, RevisionChanged, UntestedRevision
 from connectors.services.locking import locked
 from tenants.actors import Actor
+from tenants.audit import Changes
 from tenants.models import record
 
 log = structlog.get_logger(__name__)
@@ -78,11 +79,12 @@ def note_success(connection: ERPConnection, tested: Mapping[str, Any]) -> None:
 # Changing
 
 
-def reconfigure(row: ERPConnection, actor: Actor, patch: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def reconfigure(row: ERPConnection, actor: Actor, patch: Mapping[str, Any]) -> tuple[Changes, list[str], list[str]]:
     """Apply an edit to a locked row, without saving the row.
 
     Returns:
-        What changed, secrets by name only, and the columns to save; both empty when nothing did.
+        The fields that changed with their values before and after, the secrets that changed by name only, and the
+        columns to save; all empty when nothing did.
 
     Raises:
         ConfigurationError, SecretsRequired: see `connectors.config.edit`.
@@ -93,10 +95,10 @@ def reconfigure(row: ERPConnection, actor: Actor, patch: Mapping[str, Any]) -> t
     after, secrets = edited.reveal(), edited.secret_fields()
     changed = [name for name in after if after[name] != before.get(name)]
     if not changed and before:
-        return {}, []
+        return {}, [], []
     columns = _replace(row, actor, edited, entered=[name for name in secrets if name in patch], changed=changed)
-    shown = {name: {"from": before.get(name), "to": after[name]} for name in changed if name not in secrets}
-    return {"config": shown, "secrets": [name for name in changed if name in secrets]}, columns
+    shown = {f"config.{name}": (before.get(name), after[name]) for name in changed if name not in secrets}
+    return shown, [name for name in changed if name in secrets], columns
 
 
 def _replace(
@@ -237,7 +239,7 @@ def promote(connection: ERPConnection, actor: Actor, *, reason: str = "") -> ERP
             row.tested_revision, row.health, row.last_test_at = row.revision, Health.HEALTHY, slot.tested_at
             columns += ["tested_revision", "health", "last_test_at"]
         row.save(update_fields=[*columns, "updated_at"])
-        details = {"reason": reason.strip()} if reason.strip() else {}
+        details: dict[str, Any] = {"reason": reason.strip()} if reason.strip() else {}
         record(actor, "connection.credentials_promoted", org=row.org, target=row, secrets=slot.changed, **details)
     log.info("connection.credentials_promoted", connection_id=str(row.pk))
     return row
@@ -269,7 +271,13 @@ def pin_host_key(connection: ERPConnection, actor: Actor, *, fingerprint: str) -
         config = edit(registry.get(row.connector_type).Config, {}, _without_nulls(plain) | {"host_key": fingerprint})
         columns = _replace(row, actor, config, entered=(), changed=["host_key"])
         row.save(update_fields=[*columns, "updated_at"])
-        record(actor, "connection.host_key_pinned", org=row.org, target=row, fingerprint=fingerprint)
+        record(
+            actor,
+            "connection.host_key_pinned",
+            org=row.org,
+            target=row,
+            changes={"config.host_key": (None, fingerprint)},
+        )
     log.info("connection.host_key_pinned", connection_id=str(row.pk), fingerprint=fingerprint)
     return row
 

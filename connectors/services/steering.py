@@ -46,7 +46,7 @@ def configure(connection: ERPConnection, actor: Actor, settings: Mapping[str, An
         row = locked(connection)
         if changes := assign(row, wanted):
             row.save(update_fields=[*changes, "updated_at"])
-            record(actor, "connection.delivery_changed", org=row.org, target=row, **changes)
+            record(actor, "connection.delivery_changed", org=row.org, target=row, changes=changes)
             jobs.wake(row.pk)  # what had to wait may go now
             log.info("connection.delivery_changed", connection_id=str(row.pk), fields=sorted(changes))
     return row

@@ -105,14 +105,14 @@ def change(
         if url is not None and host is not None and url != _stored(row).get("url"):
             secret = standard_webhooks.new_secret()
             row.write_config({"url": url, "secret": secret})
-            changes |= {"url": {"from": row.host, "to": host}}
+            changes |= {"host": (row.host, host)}
             row.host = host
             row.claim = row.leased_until = None  # what is being sent to the old one right now is sent to the new one
         if secret or enabled:
             row.failures_in_a_row, row.retry_at = 0, None
         if changes:
             row.save()
-            record(actor, "webhook.changed", org=row.org, target=row, **changes)
+            record(actor, "webhook.changed", org=row.org, target=row, changes=changes)
             log.info("webhook.changed", webhook_id=str(row.pk), fields=sorted(changes))
     return row, secret
 

@@ -75,7 +75,7 @@ class TestOrganizations:
         event = AuditEvent.objects.get()
         assert (event.action, event.details) == (
             "organization.changed",
-            {"name": {"from": "Acme GmbH", "to": "Acme AG"}},
+            {"changes": {"name": ["Acme GmbH", "Acme AG"]}},
         )
 
     def test_nobody_deletes_one(self, superuser: Client, acme: Organization) -> None:
@@ -119,7 +119,7 @@ class TestMembers:
         event = AuditEvent.objects.get()
         assert (event.action, event.details) == (
             "membership.changed",
-            {"user": "vi", "role": {"from": "VIEWER", "to": "OPS"}},
+            {"user": "vi", "changes": {"role": ["VIEWER", "OPS"]}},
         )
 
     def test_an_administrator_adds_nobody_and_sees_no_other_accounts(
@@ -190,7 +190,7 @@ class TestApiKeys:
         assert key.expires_at is not None
         event = AuditEvent.objects.get()
         assert event.action == "api_key.changed"
-        assert set(event.details) == {"name", "expires_at"}
+        assert set(event.changes) == {"name", "expires_at"}
 
     def test_revoking_asks_first_and_keeps_the_row(self, administrator: Client, key: ApiKey) -> None:
         asked = administrator.post(at("apikey", "revoke", key.pk))

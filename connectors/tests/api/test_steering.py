@@ -43,10 +43,7 @@ class TestSettings:
 
         assert last == AS_IT_IS | given | {"window": 1, "max_per_minute": None}
         assert api.get(f"{url}/delivery").json() == last
-        assert AuditEvent.objects.first().details == {
-            "window": {"from": 16, "to": 1},
-            "max_per_minute": {"from": 60, "to": None},
-        }
+        assert AuditEvent.objects.first().details == {"changes": {"window": [16, 1], "max_per_minute": [60, None]}}
 
     def test_a_window_that_is_open_now_says_until_when(self, api, url):
         once = {"from": "2020-01-01T00:00:00Z", "until": "2990-01-01T00:00:00+01:00"}

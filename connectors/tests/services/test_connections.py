@@ -76,13 +76,13 @@ class TestChange:
         assert changed.revision == 2
         assert changed.read_config() == mock.read_config() | {"latency_ms": 5}
         assert changed.secrets_updated_at == mock.secrets_updated_at
-        assert last_event(acme).details == {"config": {"latency_ms": {"from": 0, "to": 5}}, "secrets": []}
+        assert last_event(acme).details == {"changes": {"config.latency_ms": [0, 5]}}
 
     def test_a_new_secret_is_told_by_name_only(self, acme, actor, mock):
         changed = connections.change(mock, actor, config={"api_key": "an0ther-s3cret"})
 
         assert changed.secrets_updated_at["api_key"] > mock.secrets_updated_at["api_key"]
-        assert last_event(acme).details == {"config": {}, "secrets": ["api_key"]}
+        assert last_event(acme).details == {"secrets": ["api_key"]}
 
     def test_a_cleared_secret_is_no_longer_listed(self, actor, mock):
         assert connections.change(mock, actor, config={"api_key": None}).secrets_updated_at == {}
@@ -274,7 +274,7 @@ class TestActivate:
 
         changed = AuditEvent.objects.of(acme).filter(action="connection.changed", target_id=str(spare.pk)).first()
         assert changed.details == {
-            "status": {"from": "DISABLED", "to": "ACTIVE"},
+            "changes": {"status": ["DISABLED", "ACTIVE"]},
             "untested": True,
             "reason": "go-live tonight",
         }

@@ -148,7 +148,7 @@ class TestArming:
         installation.arm(actor)
 
         after, event = Installation.objects.get(), AuditEvent.objects.get(action="installation.armed")
-        assert event.details == {"before": before.name, "after": "the copy"}
+        assert event.details == {"changes": {"installation": [before.name, "the copy"]}}
         assert (after.name, after.armed_at > before.armed_at) == ("the copy", True)
 
     def test_has_no_effect_where_it_is_armed(self, original, actor):

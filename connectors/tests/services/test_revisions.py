@@ -184,7 +184,7 @@ class TestPinning:
         pinned = revisions.pin_host_key(unpinned, actor, fingerprint=FINGERPRINT)
 
         assert (pinned.read_config()["host_key"], pinned.read_config()["password"]) == (FINGERPRINT, FIRST)
-        assert AuditEvent.objects.of(acme).first().details == {"fingerprint": FINGERPRINT}
+        assert AuditEvent.objects.of(acme).first().details == {"changes": {"config.host_key": [None, FINGERPRINT]}}
 
     def test_another_one_is_not(self, unpinned, actor):
         self.shown(unpinned, fingerprint=FINGERPRINT.replace("n", "m"))

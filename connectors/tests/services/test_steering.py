@@ -58,11 +58,7 @@ class TestSettings:
         assert (stored.revision, stored.ack_expected_within) == (1, None)
         assert last_event(acme) == (
             "connection.delivery_changed",
-            {
-                "window": {"from": 16, "to": 1},
-                "max_per_minute": {"from": None, "to": 60},
-                "maintenance_windows": {"from": [], "to": [NIGHT]},
-            },
+            {"changes": {"window": [16, 1], "max_per_minute": [None, 60], "maintenance_windows": [[], [NIGHT]]}},
         )
         assert woken() == [str(mock.pk)]
 
