@@ -37,7 +37,9 @@ CONFIG: dict[str, Any] = {
 
 def main() -> int:
     """Print the ratios; return 1 when a target is missed."""
-    settings.configure(ENCRYPTION_MASTER_KEY=os.urandom(32).hex(), ENCRYPTION_PREVIOUS_KEYS=[])
+    settings.configure(
+        ENCRYPTION_MASTER_KEY=os.urandom(32).hex(), ENCRYPTION_PREVIOUS_KEYS=[], ENCRYPTION_KEY_PROVIDERS=[]
+    )
     field = EncryptedConfigField()
     field.set_attributes_from_name("config_encrypted")
     row: Any = SimpleNamespace(pk=uuid4(), org_id=uuid4(), config_encrypted=b"")

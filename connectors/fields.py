@@ -18,29 +18,34 @@ from django.db import models
 from django.db.models.lookups import Lookup
 from django.dispatch import receiver
 
-from connectors.encryption import KeyRing, envelope, parse_master_key
+from connectors.encryption import KeyRing, envelope, providers
 from connectors.exceptions import Malformed
 
 
 @lru_cache(maxsize=1)
 def key_ring() -> KeyRing:
-    """Return the key ring of ENCRYPTION_MASTER_KEY and ENCRYPTION_PREVIOUS_KEYS.
+    """Return the key ring of ENCRYPTION_MASTER_KEY and ENCRYPTION_PREVIOUS_KEYS; their providers are asked once.
 
     Raises:
-        ConfigurationError: a key is missing or malformed; the message names the setting, never the value.
+        ConfigurationError: a key is missing or malformed, or its provider does not hand it out; the message names the
+            setting, never the value.
     """
     return KeyRing(
-        parse_master_key(settings.ENCRYPTION_MASTER_KEY, name="ENCRYPTION_MASTER_KEY"),
+        _unwrap(settings.ENCRYPTION_MASTER_KEY, "ENCRYPTION_MASTER_KEY"),
         [
-            parse_master_key(key, name=f"ENCRYPTION_PREVIOUS_KEYS, key {number},")
+            _unwrap(key, f"ENCRYPTION_PREVIOUS_KEYS, key {number},")
             for number, key in enumerate(settings.ENCRYPTION_PREVIOUS_KEYS, start=1)
         ],
     )
 
 
+def _unwrap(text: str, name: str) -> bytes:
+    return providers.of_text(text, settings.ENCRYPTION_KEY_PROVIDERS).unwrap(text, name=name)
+
+
 @receiver(setting_changed)
 def _forget_key_ring(*, setting: str, **_: Any) -> None:
-    if setting in ("ENCRYPTION_MASTER_KEY", "ENCRYPTION_PREVIOUS_KEYS"):
+    if setting in ("ENCRYPTION_MASTER_KEY", "ENCRYPTION_PREVIOUS_KEYS", "ENCRYPTION_KEY_PROVIDERS"):
         key_ring.cache_clear()
 
 

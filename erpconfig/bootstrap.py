@@ -72,10 +72,17 @@ def before_command(name: str) -> None:
 
 def _invent_missing_keys() -> None:
     """Let the command that makes the first key run before there is one, with keys that die with this process."""
-    os.environ["ENV_FILE"] = ""
-    os.environ["SECRET_KEY"] = secrets.token_urlsafe(50)
-    os.environ["ENCRYPTION_MASTER_KEY"] = secrets.token_hex(32)
-    os.environ["ALLOWED_HOSTS"] = "localhost"
+    invented = {
+        "SECRET_KEY": secrets.token_urlsafe(50),
+        "ENCRYPTION_MASTER_KEY": secrets.token_hex(32),
+        "ENCRYPTION_PREVIOUS_KEYS": "",
+        "ALLOWED_HOSTS": "localhost",
+    }
+    for name in invented:
+        os.environ.pop(f"{name}_FILE", None)
+    os.environ |= invented
+    if "--wrap" not in sys.argv:  # who wraps a key has settings of where
+        os.environ["ENV_FILE"] = ""
 
 
 def main(verb: str) -> None:

@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import environ
 
-from connectors.encryption.keyring import parse_master_key
+from connectors.encryption import providers
 from connectors.exceptions import ConfigurationError
 from erpconfig.env import Refused, SecretText
 
@@ -36,9 +36,9 @@ def secret_keys(text: str) -> list[str]:
 
 
 def master_key(text: str, name: str = "ENCRYPTION_MASTER_KEY") -> SecretText:
-    """Return a master key of the connection encryption, as 64 hexadecimal digits."""
+    """Return a master key of the connection encryption: 64 hexadecimal digits, or wrapped by Vault or AWS KMS."""
     try:
-        parse_master_key(text, name=name)
+        providers.check(text, name=name)
         return SecretText(text)
     except ConfigurationError as error:
         reason = str(error).removeprefix(f"{name} ")
@@ -51,6 +51,20 @@ def master_keys(text: str) -> tuple[SecretText, ...]:
     if "" in keys:
         raise Refused("has an empty entry between its commas")
     return tuple(master_key(key, "ENCRYPTION_PREVIOUS_KEYS") for key in keys)
+
+
+def vault_address(text: str) -> str:
+    """Return the address of a Vault; without TLS only on this machine, as its answers are master keys."""
+    try:
+        url = urlsplit(text)
+        is_near = url.hostname in ("localhost", "127.0.0.1", "::1")
+        is_usable = url.scheme == "https" or (url.scheme == "http" and is_near)
+        is_usable = is_usable and bool(url.hostname) and not (url.username or url.password or url.query or url.fragment)
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise Refused("is no URL of the form https://host:port")
+    return text.rstrip("/")
 
 
 def words(text: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from connectors.encryption.providers import AwsKms, VaultTransit
 from erpconfig import embedded_postgres, env, logging, parsers, telemetry
 from erpconfig.paths import BASE_DIR, DATA_DIR
 
@@ -47,6 +48,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "erpconfig.limits.RequestLimitsMiddleware",
+    "tenants.denials.DenialsMiddleware",
     "tenants.sign_in.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -99,6 +101,18 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 ENCRYPTION_MASTER_KEY = _env.parsed("ENCRYPTION_MASTER_KEY", parsers.master_key, remedy=_WRITE_ENV)
 ENCRYPTION_PREVIOUS_KEYS: tuple[str, ...] = _env.parsed("ENCRYPTION_PREVIOUS_KEYS", parsers.master_keys, default=())
+# Who opens a master key that is configured wrapped; nobody is asked before a key is needed.
+ENCRYPTION_KEY_PROVIDERS = (
+    VaultTransit(
+        address=_env.parsed("VAULT_ADDR", parsers.vault_address, default=""),
+        token=_env.text("VAULT_TOKEN", default=""),
+        key=_env.text("VAULT_TRANSIT_KEY", default="erp-connector"),
+        mount=_env.text("VAULT_TRANSIT_MOUNT", default="transit"),
+        namespace=_env.text("VAULT_NAMESPACE", default=""),
+        ca_file=_env.parsed("VAULT_CACERT", parsers.folder, default=""),
+    ),
+    AwsKms(key_id=_env.text("KMS_KEY_ID", default="")),
+)
 STATIC_URL = "static/"
 STATIC_ROOT = _env.parsed("STATIC_ROOT", parsers.folder, default="") or None
 # Without a STATIC_ROOT to collect into, files are served from the installed packages: nothing to do after a clone.

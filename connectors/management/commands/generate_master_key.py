@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
-from connectors.encryption.keyring import MASTER_KEY_SIZE
-from tenants.management.base import OperatorCommand
+from django.conf import settings
+from django.core.management.base import CommandError, CommandParser
+
+from connectors.encryption import providers
+from connectors.exceptions import ConfigurationError
+from tenants.management.base import FAILED, OperatorCommand
 
 
 class Command(OperatorCommand):
-    help = "Print a new random master key (64 hexadecimal digits) for ENCRYPTION_MASTER_KEY. Nothing is stored."
-    examples = ("", "> /run/secrets/master_key")
-    exit_codes = ((0, "the key is on stdout"),)
+    help = (
+        "Print a new random master key for ENCRYPTION_MASTER_KEY: 64 hexadecimal digits, or wrapped by Vault or AWS "
+        "KMS, and then nobody ever sees it. Nothing is stored."
+    )
+    examples = ("", "> /run/secrets/master_key", "--wrap vault", "--wrap kms")
+    exit_codes = ((0, "the key is on stdout"), (FAILED, "Vault or AWS KMS did not make one"))
 
-    def handle(self, **_: Any) -> None:
-        self.stdout.write(secrets.token_hex(MASTER_KEY_SIZE))
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--wrap", choices=("vault", "kms"), help="who makes it and can open it")
+
+    def handle(self, *, wrap: str | None = None, **_: Any) -> None:
+        provider = providers.of_text(f"{wrap}:", settings.ENCRYPTION_KEY_PROVIDERS)
+        try:
+            self.stdout.write(provider.generate())
+        except ConfigurationError as error:
+            raise CommandError(str(error), returncode=FAILED) from None
