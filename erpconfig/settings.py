@@ -48,7 +48,6 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "erpconfig.limits.RequestLimitsMiddleware",
-    "tenants.denials.DenialsMiddleware",
     "tenants.sign_in.sessions.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
