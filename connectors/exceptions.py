@@ -25,11 +25,33 @@ message. No error carries a secret, a foreign exception's text or plaintext, nei
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from connectors.codes import Code, describe
+
+_NOT_SHOWN: Final = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]+")
+_MAX_SAID_CODE: Final = 64
+_MAX_SAID: Final = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class Said:
+    """What the far end itself gave as its reason: on one line, bounded, and always shown as its words, not as ours."""
+
+    code: str | None = None
+    message: str | None = None
+
+    def __post_init__(self) -> None:
+        """Make both fit to be stored and shown."""
+        for name, limit in (("code", _MAX_SAID_CODE), ("message", _MAX_SAID)):
+            text = _NOT_SHOWN.sub(" ", getattr(self, name) or "").strip()
+            object.__setattr__(self, name, text[:limit].strip() or None)
+
+    def __bool__(self) -> bool:
+        return bool(self.code or self.message)
 
 
 class ConnectorError(Exception):
@@ -37,14 +59,16 @@ class ConnectorError(Exception):
 
     default_code: ClassVar[Code] = Code.REMOTE_ERROR
 
-    def __init__(self, code: Code | None = None, **params: Any) -> None:
+    def __init__(self, code: Code | None = None, *, said: Said | None = None, **params: Any) -> None:
         """Describe one failure.
 
         Args:
             code: why; each class has a default.
+            said: the far end's own reason, where it gave one.
             params: safe values for the catalogue's text (host, port, path); never a secret.
         """
         self.code = code or self.default_code
+        self.said = said or None
         self.params = params
         text = describe(self.code, **params)
         self.message = text.message
@@ -52,14 +76,14 @@ class ConnectorError(Exception):
         super().__init__(self.message)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.code, self.params))
+        return (_rebuild, (type(self), self.code, self.said, self.params))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.code})"
 
 
-def _rebuild(cls: type[ConnectorError], code: Code, params: dict[str, Any]) -> ConnectorError:
-    return cls(code, **params)
+def _rebuild(cls: type[ConnectorError], code: Code, said: Said | None, params: dict[str, Any]) -> ConnectorError:
+    return cls(code, said=said, **params)
 
 
 class TemporaryError(ConnectorError):

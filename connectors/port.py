@@ -190,6 +190,27 @@ def _ignore(_: MalformedAcknowledgement) -> None:
     """Do nothing with it."""
 
 
+def _nothing() -> Iterable[Awaited]:
+    """Wait for nothing."""
+    return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Awaited:
+    """An export that has arrived, or may have, and that the ERP has not answered yet."""
+
+    export_id: UUID
+    idempotency_key: str
+    filename: str
+    """Names the export in the `Acknowledgement` that answers it."""
+    order: Order
+    created_at: datetime
+    location: str | None
+    """That of its receipt; None where nobody knows whether it arrived."""
+    erp_order_id: str | None
+    """The ERP's number, where it said so when it took the order."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Context:
     """What every call through the port is given besides the configuration."""
@@ -208,6 +229,8 @@ class Context:
     """Who the far end was when the connection was activated; None when it was never asked."""
     report_malformed: Callable[[MalformedAcknowledgement], None] = _ignore
     """Is told of each acknowledgement that cannot be read, before it is put aside."""
+    awaited: Callable[[], Iterable[Awaited]] = _nothing
+    """Returns the exports to ask about, for an ERP that has to be asked about each; in no sequence, and read lazily."""
 
     @property
     def remaining_s(self) -> float:
@@ -405,6 +428,10 @@ class ERPConnectorPort(ABC, Generic[ConfigT]):
     def open_session(self, config: ConfigT, context: Context) -> AbstractContextManager[ExportSession]:
         """Log in once for many exports."""
         raise UnsupportedFeature(feature="a session")
+
+    def guarantee_of(self, config: ConfigT) -> Guarantee:
+        """Return the promise against a second delivery that holds with this configuration."""
+        return self.guarantee
 
     # Subclasses should not need to override.
 

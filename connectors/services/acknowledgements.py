@@ -6,7 +6,9 @@ import hashlib
 import json
 import time
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -25,6 +27,7 @@ from connectors.exceptions import (
     ConfigurationError,
     ConnectorError,
     EncryptionError,
+    InvalidOrder,
     RejectedByERP,
     UnknownConnector,
 )
@@ -38,7 +41,8 @@ from connectors.models import (
 )
 from connectors.models.connection import ConnectionQuerySet
 from connectors.models.export import RETRYABLE, ExportQuerySet
-from connectors.port import Context
+from connectors.order import Order
+from connectors.port import Awaited, Context
 from connectors.registry import registry
 from connectors.results import Acknowledgement, AckStatus, MalformedAcknowledgement, Settlement
 from connectors.services import configurations, health
@@ -59,6 +63,9 @@ _SLOW_SECONDS: Final = 0.05
 _LEASE: Final = timedelta(seconds=POLL_SECONDS + 30)
 _IN_DOUBT_FOR: Final = timedelta(days=30)
 """So long a disabled connection is asked about an order that may have arrived."""
+
+_ASKED_ABOUT: Final = 500
+"""Of so many exports an ERP is asked in one look, where it has to be asked about each."""
 
 _NEVER_ARRIVED: Final = (ExportStatus.FAILED, ExportStatus.CANCELLED)
 _CODES: Final = {
@@ -207,7 +214,7 @@ def _ask(connection: ERPConnection, ledger: _Ledger) -> Code | None:
     try:
         connector, config = configurations.load(connection)
         arguments = make_context(connection.org, seconds=POLL_SECONDS, connection=connection)
-        context = Context(**arguments, report_malformed=ledger.note_malformed)
+        context = Context(**arguments, report_malformed=ledger.note_malformed, awaited=lambda: _awaited(connection))
         give_back()
         connector.poll_acknowledgements(config, context, ledger.settle)
     except EncryptionError as error:
@@ -225,6 +232,26 @@ def _ask(connection: ERPConnection, ledger: _Ledger) -> Code | None:
     if context.steps.steps:  # not every poll has to ask the far end
         health.note_contact(connection)
     return None
+
+
+def _awaited(connection: ERPConnection) -> Iterator[Awaited]:
+    """Yield the exports to ask about; where there are many, each look draws anew, so that all have their turn."""
+    unanswered = ERPExport.objects.filter(
+        Q(status=ExportStatus.SENT)
+        | Q(status=ExportStatus.UNCONFIRMED, finished_at__gt=timezone.now() - _IN_DOUBT_FOR),
+        connection=connection,
+    ).exclude(filename="")
+    for export in list(unanswered.order_by("?")[:_ASKED_ABOUT]):
+        with suppress(InvalidOrder):  # written by another version; it waits for a person
+            yield Awaited(
+                export_id=export.pk,
+                idempotency_key=str(export.pk),
+                filename=export.filename,
+                order=Order.parse(export.order),
+                created_at=export.created_at,
+                location=(export.receipt or {}).get("location"),
+                erp_order_id=export.erp_order_id or None,
+            )
 
 
 def _first(exports: ExportQuerySet, column: str) -> Subquery:

@@ -122,7 +122,7 @@ def look_up(line: Line, attempt: Attempt) -> ExportResult | None:
 
 def understood(error: ConnectorError, *, otherwise: type[ConnectorError]) -> ConnectorError:
     """Return an error as the port knows it; `otherwise` says what may follow after one that it does not."""
-    return error if isinstance(error, _UNDERSTOOD) else otherwise(error.code, **error.params)
+    return error if isinstance(error, _UNDERSTOOD) else otherwise(error.code, said=error.said, **error.params)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -128,8 +128,9 @@ def worker_lost(*, attempt: int, may_have_arrived: bool, can_look_up: bool) -> V
 
 
 def error_of(error: ConnectorError) -> dict[str, Any]:
-    """Return an error as it is stored, in the words of the catalogue."""
-    return {"code": str(error.code), "message": error.message, "hint": error.hint}
+    """Return an error as it is stored: in the words of the catalogue, and what the ERP said in its own."""
+    stored = {"code": str(error.code), "message": error.message, "hint": error.hint}
+    return stored | {"erp": asdict(error.said)} if error.said else stored
 
 
 def as_erp_order_id(number: str | None) -> str:

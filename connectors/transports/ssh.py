@@ -247,7 +247,7 @@ class _Handshake:
         return self.dialer.connect_to(self.endpoint, timeout_s=self.target.timeout_s)
 
     def _refusal(self, pin: HostKeyPin | None, shown: paramiko.PKey) -> AuthenticationFailed:
-        params = {"fingerprint": fingerprint(shown.asbytes()), "key_type": shown.get_name()}
+        params: dict[str, Any] = {"fingerprint": fingerprint(shown.asbytes()), "key_type": shown.get_name()}
         if pin is None:
             return AuthenticationFailed(Code.HOST_KEY_UNKNOWN, **params)
         return AuthenticationFailed(Code.HOST_KEY_MISMATCH, pinned=pin.fingerprint, **params)
