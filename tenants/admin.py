@@ -29,6 +29,7 @@ from tenants.actors import Actor
 from tenants.audit import Changes
 from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role, record
 from tenants.roles import ALL, CONFIGURE
+from tenants.sign_in import confirmation
 
 ADMINISTER: Final = frozenset({Role.ADMIN})
 """Manage the members and API keys of the organisation."""
@@ -141,6 +142,8 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
     """None: not through this page, not even a superuser."""
     may_change: ClassVar[frozenset[Role] | None] = None
     may_delete: ClassVar[frozenset[Role] | None] = None
+    gives_access: ClassVar[bool] = False
+    """Whether what is saved here lets somebody in, so that it has to be confirmed."""
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         """Return the rows of the organisations whose member may look at them."""
@@ -211,6 +214,11 @@ class OrganizationScopedAdmin(admin.ModelAdmin):
             return view(request, object_id) if request.method == "POST" else HttpResponseNotAllowed(["POST"])
 
         return self.page(f"<path:object_id>/{suffix}/", guarded, suffix)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Show the form; where it gives access, save it only for somebody who confirmed who they are."""
+        unconfirmed = confirmation.demand(request, ("POST",)) if self.gives_access else None
+        return unconfirmed or super().changeform_view(request, *args, **kwargs)
 
     def page(self, route: str, view: Callable[..., HttpResponseBase], name: str) -> URLPattern:
         """Return a route of our own, behind the admin's login."""
@@ -355,6 +363,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     may_view = ALL
     may_add = NOBODY
     may_change = ADMINISTER
+    gives_access = True
     list_display = ("name", "slug", "created_at")
     search_fields = ("name", "slug")
     fields = ("name", "slug", "egress_networks", "digest_email", "created_at")
@@ -420,6 +429,7 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
     """API keys: shown once when they are issued, revoked but never deleted."""
 
     may_view = may_add = may_change = ADMINISTER
+    gives_access = True
     list_display = ("name", "shown_id", "organization", "role", "state", "created_at", "expires_at", "last_used_at")
     list_filter = ("role", ("org", OrganizationFilter))
     list_select_related = ("org",)

@@ -20,3 +20,8 @@ class StaffAdminConfig(AdminConfig):
     """The admin, which asks staff for a second factor."""
 
     default_site = "tenants.sign_in.site.StaffAdminSite"
+
+    def ready(self) -> None:
+        """Put our page of accounts in the place of Django's, which is there once all apps have registered theirs."""
+        super().ready()
+        from tenants.sign_in import accounts  # noqa: F401  # registers itself

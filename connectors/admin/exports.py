@@ -24,6 +24,7 @@ from connectors.services.errors import Refused
 from tenants.actors import Actor
 from tenants.admin import OccurringFilter, OrganizationFilter, actor_of, has_role, organizations_of
 from tenants.roles import ALL, APPROVE, CONFIGURE, OPERATE
+from tenants.sign_in.confirmation import recently_confirmed
 
 _SHOWN_LINES: Final = 200
 _SHOWN_BYTES: Final = 256 * 1024
@@ -110,8 +111,8 @@ class ExportAdmin(DeadLetters):
             self.post_only("resend", self.resend),
             self.post_only("dismiss", self.dismiss),
             self.post_only("cancel", self.cancel),
-            self.page("<path:object_id>/document/", self.document, "document"),
-            self.page("<path:object_id>/document/download/", self.download, "download"),
+            self.page("<path:object_id>/document/", recently_confirmed()(self.document), "document"),
+            self.page("<path:object_id>/document/download/", recently_confirmed()(self.download), "download"),
             *super().get_urls(),
         ]
 

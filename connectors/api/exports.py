@@ -150,6 +150,7 @@ class ExportDocumentView(ApiView):
     """The document of one export."""
 
     scopes = {"GET": Scope.EXPORTS_READ}
+    reveals = ("GET",)
     content_negotiation_class = AnyAccept
 
     @describe(

@@ -26,6 +26,7 @@ class WebhooksView(ListView):
     """The organisation's webhooks."""
 
     scopes = {"GET": Scope.WEBHOOKS_READ, "POST": Scope.WEBHOOKS_WRITE}
+    reveals = ("POST",)
 
     @describe(
         "list_webhooks",
@@ -97,6 +98,7 @@ class SecretView(ApiView):
     """The secret of one webhook."""
 
     scopes = {"POST": Scope.WEBHOOKS_WRITE}
+    reveals = ("POST",)
 
     @describe(
         "rotate_webhook_secret",

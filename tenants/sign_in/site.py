@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -17,7 +18,8 @@ from django.views.decorators.csrf import csrf_protect
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_POST
 
-from tenants.sign_in import pages, second_factor
+from tenants.sign_in import pages, second_factor, sessions
+from tenants.sign_in.events import note
 
 
 class StaffAdminSite(AdminSite):
@@ -67,6 +69,14 @@ class StaffAdminSite(AdminSite):
             extra_context=context, authentication_form=AdminAuthenticationForm, template_name="admin/login.html"
         )
         return view(request)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        """Change the person's own password; it asks for the present one, and every other session ends."""
+        answer = super().password_change(request, extra_context)
+        if answer.status_code == HTTPStatus.FOUND:
+            note(request, "account.password_changed")
+            sessions.end_all(request.user, but=request.session)
+        return answer
 
     @method_decorator(sensitive_post_parameters())
     def _code_step(self, request: HttpRequest) -> Any:
