@@ -40,3 +40,11 @@ def _quick_flush() -> None:
         installation.register()
 
     TransactionTestCase._fixture_teardown = empty
+
+
+@pytest.fixture(autouse=True)
+def _no_earlier_denials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no refusal of an earlier test be counted as repeated."""
+    from tenants import denials  # not before Django is set up
+
+    monkeypatch.setattr(denials, "denials", denials.Denials())

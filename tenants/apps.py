@@ -13,7 +13,7 @@ class TenantsConfig(AppConfig):
     def ready(self) -> None:
         """Listen to sign-ins, and register the system checks."""
         from tenants import checks  # noqa: F401  # registers itself
-        from tenants.sign_in import receivers  # noqa: F401  # as above
+        from tenants.sign_in import receivers, trail  # noqa: F401  # as above
 
 
 class StaffAdminConfig(AdminConfig):

@@ -28,7 +28,7 @@ from connectors.config import ConnectorConfig
 from connectors.exceptions import InvalidInput
 from connectors.models import ConnectionRevision, ConnectionTest, ERPConnection
 from connectors.registry import registry
-from connectors.services import connections, diagnosis, revisions
+from connectors.services import connections, diagnosis, revisions, steering
 from tenants.admin import OrganizationScopedAdmin, actor_of, has_role
 from tenants.models import AuditEvent
 from tenants.roles import CONFIGURE, TEST
@@ -288,7 +288,11 @@ def _about(event: AuditEvent) -> str:
         case {"success": False, "code": code}:
             return f"failed: {code}"
     changes = event.changes
-    changed = [name.removeprefix("config.") for name in changes if name != "status"]
+    fields = [
+        *(name for name in steering.SETTINGS if name in changes),
+        *changes,
+    ]  # the database has an order of its own
+    changed = [name.removeprefix("config.") for name in dict.fromkeys(fields) if name != "status"]
     changed += details.get("secrets", ())
     parts = [", ".join(changed)] if changed else []
     if "status" in changes:

@@ -728,10 +728,15 @@ class AuditEventShape(Shape):
     """One entry of the audit trail."""
 
     id: int
+    sequence: Annotated[int | None, Field(description="Its place in the organisation's chain, without gaps.")]
+    hash: Annotated[str | None, Field(description="SHA-256 over the hash before it, its place and itself, in hex.")]
     created_at: datetime
     actor: ActorShape
     address: str | None
     request_id: str
     action: str
     target: TargetShape | None
+    changes: Annotated[
+        dict[str, list[Any]], Field(description="Of each field that was changed, its value before and after.")
+    ]
     details: dict[str, Any]

@@ -75,4 +75,5 @@ urlpatterns = [
         name="webhook-redeliver",
     ),
     path("audit-events", audit.AuditEventsView.as_view(), name="audit-events"),
+    path("audit-events/export", audit.AuditExportView.as_view(), name="audit-events-export"),
 ]

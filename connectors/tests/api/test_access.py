@@ -12,8 +12,8 @@ from connectors.api.urls import urlpatterns
 from connectors.models import ERPConnection, ERPExport
 from connectors.testing import sample_orders
 from connectors.tests.api.conftest import Caller, problem
-from connectors.tests.rows import an_acknowledgement
-from tenants.models import AuditEvent, Role
+from connectors.tests.rows import an_acknowledgement, things_done
+from tenants.models import Role
 
 EVERYBODY = {"ADMIN", "INTEGRATOR", "OPS", "VIEWER"}
 OPERATORS = {"ADMIN", "INTEGRATOR", "OPS"}
@@ -76,6 +76,7 @@ CONTRACT = {
     ("POST", "exports/<export_id>/dismiss"): OPERATORS,
     ("GET", "exports/<export_id>/timeline"): EVERYBODY,
     ("GET", "audit-events"): INTEGRATORS,
+    ("GET", "audit-events/export"): INTEGRATORS,
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -166,14 +167,14 @@ def test_any_other_method_is_405(api, route):
 
 @pytest.mark.parametrize(("method", "route"), [each for each in sorted(CONTRACT) if "_id>" in each[1]])
 def test_what_belongs_to_another_organisation_is_404(stranger, api, mock, ids, method, route):
-    before = ERPConnection.objects.values().get(), ERPExport.objects.values().get(), AuditEvent.objects.count()
+    before = ERPConnection.objects.values().get(), ERPExport.objects.values().get(), things_done().count()
 
     theirs = problem(stranger(method, filled(route, ids)), 404, "NOT_FOUND")
     missing = problem(stranger(method, filled(route, nothing())), 404, "NOT_FOUND")
 
     del theirs["request_id"], missing["request_id"]
     assert theirs == missing
-    after = ERPConnection.objects.values().get(), ERPExport.objects.values().get(), AuditEvent.objects.count()
+    after = ERPConnection.objects.values().get(), ERPExport.objects.values().get(), things_done().count()
     assert before == after
 
 

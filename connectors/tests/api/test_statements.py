@@ -34,7 +34,7 @@ def statements(call):
 def test_submit_looks_for_nothing_beforehand(mock, used):
     key, connection, export, job, event = statements(lambda: used.submit(ORDER))
 
-    assert "FROM api_key JOIN organization" in key
+    assert "FROM api_key_with_organization(" in key
     assert 'FROM "erp_connection"' in connection
     assert export.startswith('INSERT INTO "erp_export"')
     assert "procrastinate_defer_jobs" in job

@@ -38,8 +38,9 @@ def manage(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_the_commands_of_the_manual_exist() -> None:
     assert set(OURS) == {
         "arm_installation", "create_api_key", "create_organization", "decrypt_connector_config", "demo",
-        "encryption_status", "generate_master_key", "list_connectors", "poll_acks", "purge", "push_order",
-        "reset_second_factor", "retry_exports", "rotate_encryption_key", "send_digest", "test_connections",
+        "encryption_status", "export_audit", "generate_master_key", "list_connectors", "poll_acks", "purge",
+        "push_order", "reset_second_factor", "retry_exports", "rotate_encryption_key", "send_digest",
+        "test_connections", "verify_audit",
     }  # fmt: skip
 
 
