@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from bench.measure import Report, medians
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig, DropzoneJsonV1Connector
 from connectors.results import Document
 from connectors.testing import fakes, sample_orders
 from connectors.transports.drop import FileDrop

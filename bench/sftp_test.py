@@ -15,8 +15,7 @@ from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 
 from bench.bare_ssh import BareSftp, handle_of, string, u32, u64
 from bench.measure import Report, medians
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig, DropzoneJsonV1Connector
 from connectors.testing import fakes
 from connectors.tests.peers.distance import Distance
 from connectors.tests.peers.openssh import USERNAME, OpenSSH, missing_packages

@@ -23,8 +23,7 @@ from typing import Final
 from bench import senders
 from bench.measure import Report
 from bench.senders import Sent, Server
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig, DropzoneJsonV1Connector
 from connectors.results import Document
 from connectors.testing import fakes, sample_orders
 from connectors.tests.peers.distance import Distance

@@ -2,8 +2,8 @@
 
 import pytest
 
-from connectors.adapters import dropzone_answers
 from connectors.services.lines import lines
+from connectors.transports import drop_answers
 from tenants.actors import Actor
 from tenants.models import Organization
 
@@ -11,7 +11,7 @@ from tenants.models import Organization
 @pytest.fixture(autouse=True)
 def _impatience(monkeypatch):
     """Wait a moment only before an answer that cannot be read is put aside."""
-    monkeypatch.setattr(dropzone_answers, "QUIET_SECONDS", 0.01)
+    monkeypatch.setattr(drop_answers, "QUIET_SECONDS", 0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from connectors.adapters.dropzone_config import DropzoneConfig
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig
 from connectors.config import edit
 from connectors.exceptions import ConfigurationError, SecretsRequired
 from connectors.transports import ssh_keys

@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig, DropzoneJsonV1Connector
 from connectors.codes import Code
 from connectors.exceptions import AuthenticationFailed
 from connectors.port import Context, StepRecorder

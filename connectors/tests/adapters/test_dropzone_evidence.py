@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig, DropzoneJsonV1Connector
 from connectors.exceptions import OutcomeUnknown, TemporaryError
 from connectors.testing import fakes, sample_orders
 from connectors.tests.peers.faulty_sftp import FaultySftp

@@ -11,8 +11,7 @@ from uuid import UUID
 
 import pytest
 
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig, DropzoneJsonV1Connector
 from connectors.codes import Code, describe
 from connectors.exceptions import RejectedByERP, TemporaryError
 from connectors.port import ExportContext

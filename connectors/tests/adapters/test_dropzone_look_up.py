@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig, DropzoneJsonV1Connector
 from connectors.codes import Code
 from connectors.exceptions import ConfigurationError, OutcomeUnknown, TemporaryError
 from connectors.port import ExportContext

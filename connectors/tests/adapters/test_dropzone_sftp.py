@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
+from connectors.adapters.dropzone_json_v1 import DropzoneConfig, DropzoneJsonV1Connector
 from connectors.codes import Code, describe
 from connectors.exceptions import OutcomeUnknown, TemporaryError
 from connectors.results import Acknowledgement, Settlement, TestResult

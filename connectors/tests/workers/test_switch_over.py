@@ -10,7 +10,7 @@ import pytest
 from django.db import connection as database
 from django.utils import timezone
 
-from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector, DropzoneSession
+from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
 from connectors.codes import Code
 from connectors.exceptions import OutcomeUnknown, TemporaryError
 from connectors.models import ERPConnection, ERPExport
@@ -19,6 +19,7 @@ from connectors.registry import registry
 from connectors.services import connections, delivery, exports, health
 from connectors.testing import sample_orders
 from connectors.tests.workers.processes import wait_for, worker
+from connectors.transports.drop_connector import DropSession
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -128,7 +129,7 @@ def test_two_worker_processes_are_busy_while_a_connection_is_replaced_and_put_ba
 class UnreliableSession(ExportSession):
     """Of every five orders one arrives unnoticed, one seems to, and one fails, each at its first attempt."""
 
-    session: DropzoneSession
+    session: DropSession
     folder: str
     begun: list[tuple[float, str]]
 

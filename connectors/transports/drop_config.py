@@ -1,11 +1,11 @@
-"""The configuration of DROPZONE_JSON_V1."""
+"""The configuration of every connector that drops files: which folders, and how to reach them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -44,22 +44,19 @@ def _host_key(text: str) -> str:
     return text
 
 
-def _temp_suffix(suffix: str) -> str:
-    if suffix.lower().endswith(".json"):
-        raise PydanticCustomError("temp_suffix", "must not end in .json: the ERP would read incomplete files")
-    return suffix
-
-
 FolderPath = Annotated[Line, Field(max_length=1024), AfterValidator(_folder_path)]
 
 
-class DropzoneConfig(ConnectorConfig):
+class DropConfig(ConnectorConfig):
     """Where the files go, and how to get there.
 
     What says whom we reach, as whom, whom we believe or where the files go is a destination. The host key and the
     certificate are so as well: whoever could change them alone could lead the stored secrets past the check of the
     server, or into another account.
     """
+
+    document_suffix: ClassVar[str] = ""
+    """How the names of documents end, where that is always the same."""
 
     mode: Annotated[
         Literal["sftp", "filesystem"],
@@ -135,7 +132,7 @@ class DropzoneConfig(ConnectorConfig):
         FolderPath | None,
         Field(
             title="Acknowledgement folder",
-            description="Existing folder in which the ERP leaves ack_ and error_ files; empty if it never answers.",
+            description="Existing folder in which the far end leaves its answers; empty if it never answers.",
             examples=["/orders/ack"],
         ),
     ] = None
@@ -155,7 +152,6 @@ class DropzoneConfig(ConnectorConfig):
             description="What is added to the name while a file is incomplete; the ERP has to ignore such files.",
             pattern=r"^[A-Za-z0-9._-]{1,32}$",
         ),
-        AfterValidator(_temp_suffix),
     ] = ".tmp"
     temp_path: Annotated[
         FolderPath | None,
@@ -169,6 +165,17 @@ class DropzoneConfig(ConnectorConfig):
     timeout_s: Annotated[
         int, INERT, Field(title="Time-out (seconds)", description="How long to wait for each answer.", ge=1, le=120)
     ] = 10
+
+    @field_validator("temp_suffix")
+    @classmethod
+    def _is_no_document(cls, suffix: str) -> str:
+        if cls.document_suffix and suffix.lower().endswith(cls.document_suffix):
+            raise PydanticCustomError(
+                "temp_suffix",
+                "must not end in {suffix}: the ERP would read incomplete files",
+                {"suffix": cls.document_suffix},
+            )
+        return suffix
 
     def endpoint(self) -> str:
         if self.host is None:

@@ -1,14 +1,14 @@
-"""How DROPZONE_JSON_V1 reaches its folders: over SFTP, or on this machine."""
+"""How a file drop reaches its folders: over SFTP, or on this machine."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from connectors.adapters.dropzone_config import DropzoneConfig
 from connectors.port import Context
 from connectors.results import RemoteIdentity
 from connectors.transports.drop import FileDrop, FileStore
+from connectors.transports.drop_config import DropConfig
 from connectors.transports.filesystem import FilesystemStore
 from connectors.transports.sftp import sftp_store
 from connectors.transports.ssh import SshTarget
@@ -16,7 +16,7 @@ from connectors.transports.ssh import SshTarget
 
 @contextmanager
 def open_store(
-    config: DropzoneConfig, context: Context, recognise: Callable[[RemoteIdentity], None] | None = None
+    config: DropConfig, context: Context, recognise: Callable[[RemoteIdentity], None] | None = None
 ) -> Iterator[FileStore]:
     """Log in where that is needed.
 
@@ -34,7 +34,7 @@ def open_store(
             yield server
 
 
-def export_drop(store: FileStore, config: DropzoneConfig) -> FileDrop:
+def export_drop(store: FileStore, config: DropConfig) -> FileDrop:
     """Return the export folder as a place for documents."""
     return FileDrop(
         folder=store.folder(config.export_path),
@@ -44,7 +44,7 @@ def export_drop(store: FileStore, config: DropzoneConfig) -> FileDrop:
     )
 
 
-def _ssh_target(config: DropzoneConfig, context: Context) -> SshTarget:
+def _ssh_target(config: DropConfig, context: Context) -> SshTarget:
     assert config.host is not None  # the configuration demands both for sftp
     assert config.username is not None
     return SshTarget(

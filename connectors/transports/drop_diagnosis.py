@@ -1,27 +1,25 @@
-"""The connection test of DROPZONE_JSON_V1: everything a delivery needs, tried in its order, and nothing left behind."""
+"""The connection test of a file drop: everything a delivery needs, tried in its order, and nothing left behind."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Final
 
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_store import export_drop, open_store
 from connectors.codes import Code
 from connectors.exceptions import ConnectorError, OutcomeUnknown, RejectedByERP, TemporaryError
-from connectors.formats import orderflow_json_v1
 from connectors.port import Context, StepNote, StepRecorder
 from connectors.results import Document, RemoteIdentity, TestResult
 from connectors.transports.drop import CUT, ERROR, PROCESSED, FileDrop, FileStore
+from connectors.transports.drop_config import DropConfig
+from connectors.transports.drop_store import export_drop, open_store
 from connectors.transports.ssh import LOGIN_STEPS
 
 MAX_LISTED: Final = 10_000
 """How many answers are listed at once."""
 
 _FOLDER_STEPS: Final = ("export_path", "read", "write", "clean_up", "ack_path")
-_TEST_CONTENT: Final = b'{"test_connection": true}\n'
 _READ_ONLY: Final = "Not tried: this check writes nothing."
 _GRACE_S: Final = 10.0
 """How long cleaning up may last when the time of the test is over."""
@@ -30,13 +28,31 @@ _GRACE_S: Final = 10.0
 class Diagnosis:
     """One connection test."""
 
-    def __init__(self, config: DropzoneConfig, context: Context) -> None:
+    def __init__(
+        self,
+        config: DropConfig,
+        context: Context,
+        *,
+        test_file: Document,
+        is_answer: Callable[[str], bool],
+        try_out: Callable[[], str] | None = None,
+    ) -> None:
+        """Prepare one test.
+
+        Args:
+            config: what to test.
+            context: tools and deadline.
+            test_file: what is written for a moment, where that is allowed.
+            is_answer: whether a name belongs to the ERP's answers.
+            try_out: writes an invented document in memory and says what came of it; None leaves this step out.
+        """
         self._config = config
         self._context = context
+        self._is_answer = is_answer
+        self._try_out = try_out
         self._steps = context.steps
         self._identity: RemoteIdentity | None = None
-        name = f"test_connection_{context.clock.now():%Y%m%dT%H%M%S%fZ}.json"
-        self._document = Document(filename=name, content=_TEST_CONTENT, media_type=orderflow_json_v1.MEDIA_TYPE)
+        self._document = test_file
         self._may_be_listed = True
         self._may_lie_there = False
         """Whether the test file may be at the far end at this moment."""
@@ -44,8 +60,10 @@ class Diagnosis:
     def run(self) -> TestResult:
         """Return the report, also when a step failed."""
         login = LOGIN_STEPS if self._config.mode == "sftp" else ()
+        tried_out = ("document",) if self._try_out else ()
         with (
-            self._steps.plan(*login, *_FOLDER_STEPS),
+            self._steps.plan(*tried_out, *login, *_FOLDER_STEPS),
+            self._document_tried_out(),
             self._nothing_left_behind(),
             open_store(self._config, self._context, self._recognise) as store,
         ):
@@ -54,6 +72,14 @@ class Diagnosis:
             self._write(drop)
             self._find_ack_folder(store)
         return self._steps.result(not_proven=tuple(self._not_proven()), identity=self._identity)
+
+    @contextmanager
+    def _document_tried_out(self) -> Iterator[None]:
+        """Find out before anybody is asked whether the configuration gives a document at all."""
+        if self._try_out:
+            with self._steps.step("document") as note:
+                note.detail = self._try_out()
+        yield
 
     def _recognise(self, identity: RemoteIdentity) -> None:
         self._identity = identity  # the report shows it all the more when it is not the one that was pinned
@@ -133,7 +159,7 @@ class Diagnosis:
             return
         with self._steps.step("ack_path") as note:
             folder = store.folder(self._config.ack_path)
-            waiting = folder.entries(orderflow_json_v1.is_acknowledgement, limit=MAX_LISTED)
+            waiting = folder.entries(self._is_answer, limit=MAX_LISTED)
             note.detail = f"{self._config.ack_path}: {len(waiting)} waiting"
 
     def _not_proven(self) -> Iterator[str]:

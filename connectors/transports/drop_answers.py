@@ -1,28 +1,29 @@
-"""The answers of the ERP behind DROPZONE_JSON_V1: how its acknowledgement files are read and put away."""
+"""The answers at a file drop: how they are found, read and put away, whatever their format."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from connectors.adapters.dropzone_config import DropzoneConfig
-from connectors.adapters.dropzone_diagnosis import MAX_LISTED
 from connectors.exceptions import DocumentError, TemporaryError
-from connectors.formats import orderflow_json_v1
 from connectors.port import Context
 from connectors.results import Acknowledgement, Document, MalformedAcknowledgement, Receipt, Settlement
 from connectors.transports.drop import CUT, ERROR, PROCESSED, Entry, FileStore, Folder, NameTaken, put_away
+from connectors.transports.drop_diagnosis import MAX_LISTED
 
 QUIET_SECONDS: Final = 2.0
 """What cannot be read is put aside when it has not changed for so long: it may only be the beginning of an answer."""
 
+MAX_ANSWER_BYTES: Final = 1024 * 1024
+"""What is bigger is read no further; the format refuses it."""
+
 _MAX_READ_PER_POLL: Final = 1000
-_READ_LIMIT: Final = orderflow_json_v1.MAX_ACKNOWLEDGEMENT_BYTES + 1
+_READ_LIMIT: Final = MAX_ANSWER_BYTES + 1
 _READ_UNTIL: Final = 0.2
 _PUT_ASIDE_UNTIL: Final = 0.05
 """When so small a share of a poll's time is left, no other file is read, or put aside: the next poll goes on."""
@@ -31,13 +32,29 @@ _MAX_NAME_BYTES: Final = 255
 T = TypeVar("T")
 
 
-def find_answer(store: FileStore, config: DropzoneConfig, document: Document) -> Receipt | None:
+@dataclass(frozen=True, kw_only=True)
+class AnswerFiles:
+    """What a format knows of the files that answer its documents."""
+
+    is_answer: Callable[[str], bool]
+    """Whether a file of this name may answer a document."""
+    read: Callable[[str, bytes], Sequence[Acknowledgement]]
+    """Returns what a file of this name says, nothing where it is not meant for us; raises DocumentError with a `reason`
+    where it cannot be read."""
+    names_for: Callable[[str], Sequence[str]] = lambda _: ()
+    """The names under which the document of this name may be answered, where names say so."""
+    answered: Callable[[str], str | None] = lambda _: None
+    """The name of the document that a file of this name answers, where names say so."""
+
+
+def find_answer(store: FileStore, ack_path: str | None, files: AnswerFiles, document: Document) -> Receipt | None:
     """An answer to a document that was taken away proves that it had arrived."""
-    if config.ack_path is None:
+    names = files.names_for(document.filename)
+    if ack_path is None or not names:
         return None
-    waiting = store.folder(config.ack_path)
+    waiting = store.folder(ack_path)
     for folder in (waiting, waiting.subfolder(PROCESSED), waiting.subfolder(ERROR)):
-        for name in orderflow_json_v1.acknowledgement_names(document.filename):
+        for name in names:
             if folder and folder.entry(name):
                 return Receipt(
                     transport=store.transport,
@@ -65,8 +82,11 @@ class Poll:
     or writes anew, is left for the next look.
     """
 
-    def __init__(self, folder: Folder, context: Context, settle: Callable[[Acknowledgement], Settlement]) -> None:
+    def __init__(
+        self, folder: Folder, files: AnswerFiles, context: Context, settle: Callable[[Acknowledgement], Settlement]
+    ) -> None:
         self._folder = folder
+        self._files = files
         self._context = context
         self._settle = settle
         self._budget_s = context.remaining_s
@@ -83,7 +103,7 @@ class Poll:
         Raises:
             TemporaryError: after all others were settled, for a file that could not be read or moved.
         """
-        listed = self._folder.entries(orderflow_json_v1.is_acknowledgement, limit=MAX_LISTED)
+        listed = self._folder.entries(self._files.is_answer, limit=MAX_LISTED)
         # The latest first, so that old files of somebody else do not keep ours waiting.
         latest = sorted(listed, key=lambda entry: entry.modified, reverse=True)[:_MAX_READ_PER_POLL]
         for entry in latest:
@@ -104,15 +124,17 @@ class Poll:
         if len(content) != size or not self._is_unchanged(entry):
             return
         try:
-            answer = orderflow_json_v1.parse_acknowledgement(entry.name, content)
+            answers = self._files.read(entry.name, content)
         except DocumentError as error:
             self._unreadable.append(_Unreadable(entry=entry, content=content, error=error))
             return
-        answer = replace(answer, source=entry.name, fingerprint=_fingerprint(content))
-        if self._settle(answer) is not Settlement.APPLIED:
-            return
-        self._applied += 1
-        if self._is_unchanged(entry):
+        applied = 0
+        for number, answer in enumerate(answers):
+            known_by = replace(answer, source=entry.name, fingerprint=_fingerprint(content, number))
+            applied += self._settle(known_by) is Settlement.APPLIED
+        self._applied += applied
+        # What says something of an order that is still being sent, or of none of ours, is left as it lies there.
+        if answers and applied == len(answers) and self._is_unchanged(entry):
             put_away(self._folder, entry.name, PROCESSED)
 
     def _put_aside(self, unreadable: _Unreadable) -> None:
@@ -124,7 +146,7 @@ class Poll:
                 source=name,
                 fingerprint=_fingerprint(unreadable.content),
                 reason=error.params["reason"],
-                filename=orderflow_json_v1.answered_filename(name),
+                filename=self._files.answered(name),
             )
         )
         put_as = put_away(self._folder, name, ERROR)
@@ -152,8 +174,9 @@ class Poll:
                 self._trouble = error
 
 
-def _fingerprint(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _fingerprint(content: bytes, number: int = 0) -> str:
+    """Return what tells one answer from all others: the content, and which of several in the same file it is."""
+    return hashlib.sha256(content + (b"#%d" % number if number else b"")).hexdigest()
 
 
 def _beside(name: str) -> str:

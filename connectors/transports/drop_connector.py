@@ -1,0 +1,148 @@
+"""The verbs of every connector that drops files; a subclass adds what its format knows."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any, ClassVar, TypeVar
+
+from connectors.codes import Code
+from connectors.exceptions import OutcomeUnknown
+from connectors.order import Order
+from connectors.port import Context, Delivery, ERPConnectorPort, ExportContext, ExportSession, Guarantee
+from connectors.results import Acknowledgement, Document, ExportResult, RemoteIdentity, Settlement, TestResult
+from connectors.transports.conversation import Conversation
+from connectors.transports.drop import FileDrop, FileStore
+from connectors.transports.drop_answers import AnswerFiles, Poll, find_answer
+from connectors.transports.drop_config import DropConfig
+from connectors.transports.drop_diagnosis import Diagnosis
+from connectors.transports.drop_store import export_drop, open_store
+
+DropConfigT = TypeVar("DropConfigT", bound=DropConfig)
+
+
+class DropConnector(ERPConnectorPort[DropConfigT]):
+    """Writes each order as one file into a folder, and reads the answers from another."""
+
+    guarantee: ClassVar[Guarantee] = Guarantee.HARD
+    supports_render: ClassVar[bool] = True
+    supports_find_export: ClassVar[bool] = True
+    supports_acknowledgements: ClassVar[bool] = True
+    supports_identify: ClassVar[bool] = True
+    supports_session: ClassVar[bool] = True
+
+    # Hooks: what the format knows, besides `render`.
+
+    @abstractmethod
+    def test_file(self, context: Context) -> Document:
+        """Return what a connection test writes for a moment: of a name and content that no ERP takes for an order."""
+
+    @abstractmethod
+    def answer_files(self, config: DropConfigT) -> AnswerFiles:
+        """Return how the files that answer our documents are recognised and read."""
+
+    def try_out(self, config: DropConfigT) -> Callable[[], str] | None:
+        """Return what writes and reads an invented document in memory; None where the configuration changes none."""
+        return None
+
+    def left_out(self, order: Order, config: DropConfigT) -> tuple[str, ...]:
+        """Return a sentence for each part of the order that the format has no place for."""
+        return ()
+
+    # Subclasses should not need to override.
+
+    def export(self, order: Order, config: DropConfigT, context: ExportContext) -> ExportResult:
+        with self.open_session(config, context) as session:
+            return session.export(order, context)
+
+    def test_connection(self, config: DropConfigT, context: Context) -> TestResult:
+        return Diagnosis(
+            config,
+            context,
+            test_file=self.test_file(context),
+            is_answer=self.answer_files(config).is_answer,
+            try_out=self.try_out(config),
+        ).run()
+
+    def find_export(self, order: Order, config: DropConfigT, context: ExportContext) -> ExportResult | None:
+        with open_store(config, context) as store:
+            return DropSession(self, config, store).find(order, context)
+
+    def poll_acknowledgements(
+        self, config: DropConfigT, context: Context, settle: Callable[[Acknowledgement], Settlement]
+    ) -> int:
+        if config.ack_path is None:
+            return 0
+        with open_store(config, context) as store:
+            store.finish_within(context.remaining_s)
+            return Poll(store.folder(config.ack_path), self.answer_files(config), context, settle).run()
+
+    def identify(self, config: DropConfigT, context: Context) -> RemoteIdentity:
+        seen: list[RemoteIdentity] = []
+        with open_store(config, context, seen.append):
+            return seen[0] if seen else RemoteIdentity()  # a folder of this machine says nothing
+
+    @contextmanager
+    def open_session(self, config: DropConfigT, context: Context) -> Iterator[DropSession]:
+        with open_store(config, context) as store:
+            yield DropSession(self, config, store)
+
+
+class DropSession(ExportSession):
+    """One login that delivers many orders."""
+
+    def __init__(self, connector: DropConnector[Any], config: DropConfig, store: FileStore) -> None:
+        self._connector = connector
+        self._config = config
+        self._store = store
+
+    def export(self, order: Order, context: ExportContext) -> ExportResult:
+        """Deliver one order; see `ERPConnectorPort.export`."""
+        return self._store.run(self._delivery(order, context))
+
+    def export_many(self, exports: Iterable[tuple[Order, ExportContext]], *, window: int) -> Iterator[Delivery]:
+        """Deliver orders in their sequence, with several under way; see `ExportSession.export_many`."""
+        deliveries = ((context, self._delivery(order, context)) for order, context in exports)
+        return self._store.deliver(deliveries, window=window)
+
+    def find(self, order: Order, context: ExportContext) -> ExportResult | None:
+        """Look an export up; see `ERPConnectorPort.find_export`."""
+        document = self._document(order, context)
+        files = self._connector.answer_files(self._config)
+        with context.steps.step("look_up") as note:
+            self._store.finish_within(context.remaining_s)
+            receipt = self._drop.find(document, is_answer=files.is_answer)
+            receipt = receipt or find_answer(self._store, self._config.ack_path, files, document)
+            if receipt is None and context.doubt is Code.OUTCOME_UNKNOWN:
+                receipt = self._drop.taken(document)
+            elif receipt is None and context.doubt is Code.FILE_VANISHED:
+                raise OutcomeUnknown(Code.FILE_VANISHED)
+            elif receipt is None and context.doubt is Code.WORKER_LOST:
+                self._drop.not_begun(document, landmark=context.landmark)
+            note.detail = receipt.location if receipt else "Not found."
+        return ExportResult(receipt=receipt) if receipt else None
+
+    def check(self) -> None:
+        """Find out, in one exchange at most, whether a session that lay idle still works."""
+        self._store.check(self._config.export_path)
+
+    def cut(self) -> None:
+        """Break off, called by another thread."""
+        self._store.cut()
+
+    @cached_property
+    def _drop(self) -> FileDrop:
+        return export_drop(self._store, self._config)
+
+    def _document(self, order: Order, context: ExportContext) -> Document:
+        return context.document or self._connector.render(order, self._config, context)
+
+    def _delivery(self, order: Order, context: ExportContext) -> Conversation[ExportResult]:
+        document = self._document(order, context)
+        with context.steps.step("deliver") as note:
+            self._store.finish_within(context.remaining_s)
+            receipt = yield from self._drop.delivery(document)
+            note.detail = receipt.location
+        return ExportResult(receipt=receipt, warnings=self._connector.left_out(order, self._config))
