@@ -8,15 +8,18 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 
 from erpconfig import bootstrap, telemetry
+from tenants import scope
 
 
 def main() -> None:
     """Make the database reachable, then hand over to Django."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "erpconfig.settings")
     try:
-        bootstrap.before_command(sys.argv[1] if len(sys.argv) > 1 else "help")
+        name = sys.argv[1] if len(sys.argv) > 1 else "help"
+        bootstrap.before_command(name)
         telemetry.start()
-        execute_from_command_line(sys.argv)
+        with scope.within(bootstrap.scope_of(name)):
+            execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(f"manage.py: {error}")
 

@@ -25,6 +25,7 @@ from django.core.management import call_command
 from bench.measure import Report
 from erpconfig.paths import BASE_DIR
 from erpconfig.testing.postgres import TestRun
+from tenants import scope
 
 TESTS = 50
 TIMEOUT_S = 10
@@ -43,6 +44,7 @@ def main() -> int:
             "TESTS_PER_MINUTE_AND_DESTINATION": "1000",
         }
         django.setup()
+        scope.enter(scope.EVERYTHING)
         call_command("migrate", verbosity=0)
         with blackhole() as port, application() as url:
             keys = _organisations(port)

@@ -14,6 +14,7 @@ import django
 from django.core.management import call_command
 
 from erpconfig.testing.postgres import TestRun
+from tenants import scope
 
 
 @contextmanager
@@ -29,6 +30,7 @@ def application(**environment: str) -> Iterator[None]:
         run.prepare_environment()
         os.environ |= {"DJANGO_SETTINGS_MODULE": "erpconfig.settings"} | environment
         django.setup()
+        scope.enter(scope.EVERYTHING)
         call_command("migrate", verbosity=0)
         with Path(os.devnull).open("w") as sys.stderr:
             yield

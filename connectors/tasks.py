@@ -36,6 +36,7 @@ from connectors.services.acknowledgements import pollers
 from connectors.services.pooling import give_back
 from connectors.services.testers import testers
 from connectors.services.webhook_sending import senders
+from tenants import scope
 from tenants.actors import Actor
 
 _URGENT: Final = 10
@@ -117,6 +118,7 @@ def run_tests() -> None:
 
 @app.periodic(cron=_every(settings.SWEEP_SECONDS))
 @app.task(queueing_lock="sweep", priority=_URGENT)
+@scope.everything()
 def sweep(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Pick up what was left lying, and look after the connections whose time has come."""
     delivery.sweep()
@@ -127,6 +129,7 @@ def sweep(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the s
 
 @app.periodic(cron=_every(settings.ACK_POLL_SECONDS))
 @app.task(queueing_lock="poll_acknowledgements", priority=_URGENT)
+@scope.everything()
 def poll_acknowledgements(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Let every ERP be asked for its answers."""
     jobs.wake_pollers(min(acknowledgements.due().count(), settings.ACK_POLLS_AT_ONCE))
@@ -150,11 +153,12 @@ async def seal_audit(timestamp: int) -> None:  # noqa: ARG001  # procrastinate p
 @app.task(queueing_lock="send_digests")
 async def send_digests(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Tell people once a day what needs them."""
-    await _in_thread(digest.send_due)
+    await _in_thread(scope.everything()(digest.send_due))
 
 
 @app.periodic(cron="7 * * * *")
 @app.task(queueing_lock="keep_house")
+@scope.everything()
 def keep_house(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Warn of credentials that expire, and forget what is no longer kept."""
     webhook_sending.forget_old()
@@ -167,6 +171,7 @@ def keep_house(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes 
 async def purge(timestamp: int) -> None:
     """Remove what organisations keep no longer; once a day also what no export names."""
 
+    @scope.everything()
     def work() -> None:
         if installation.is_armed():
             at_night = datetime.fromtimestamp(timestamp, UTC).hour == _NIGHT

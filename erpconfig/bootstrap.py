@@ -15,9 +15,15 @@ from typing import Final
 
 from erpconfig import embedded_postgres, env
 from erpconfig.paths import ENV_FILE
+from tenants import scope
 
 # Commands that have nothing to ask a database and must not start one.
 _WITHOUT_DATABASE: Final = frozenset({"collectstatic", "diffsettings", "generate_master_key", "help", "version"})
+
+# They look at a database before there is a role to look as, or do what that role may not.
+_OF_THE_OWNER: Final = frozenset(
+    {"flush", "makemigrations", "migrate", "showmigrations", "sqlmigrate", "squashmigrations"}
+)
 
 _TEMPLATE: Final = """\
 # Written by `make` for this machine alone; .env.example explains every setting.
@@ -68,6 +74,13 @@ def before_command(name: str) -> None:
         _invent_missing_keys()
     if name not in _WITHOUT_DATABASE and not name.startswith("-"):
         ensure_database()
+
+
+def scope_of(name: str) -> str:
+    """Return whose rows the management command `name` sees: everybody's, but each task of a worker says its own."""
+    if name in _OF_THE_OWNER:
+        return scope.OWNER
+    return scope.NOTHING if name == "procrastinate" else scope.EVERYTHING
 
 
 def _invent_missing_keys() -> None:

@@ -30,6 +30,7 @@ from connectors.services import keys
 from connectors.services.backlog import backlog
 from connectors.services.metrics import DatabaseCollector
 from erpconfig.problems import problem
+from tenants import scope
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,7 @@ def livez(_: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
+@scope.everything()
 def readyz(request: HttpRequest) -> HttpResponse:
     """Say whether this process can do its work: 200, or 503 with the name of the first check that failed."""
     checks = READINESS + QUEUE if settings.READY_NEEDS_WORKER else READINESS
@@ -59,6 +61,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_safe
+@scope.everything()
 def metrics(request: HttpRequest) -> HttpResponse:
     """Expose the counters to the networks in METRICS_ALLOWED_NETWORKS; to others it does not exist."""
     if not _is_allowed(request.META.get("REMOTE_ADDR", "")):

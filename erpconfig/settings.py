@@ -54,6 +54,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
+    "tenants.middleware.ScopeMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -83,6 +84,7 @@ USE_TZ = True
 _database: dict[str, Any] = _env.parsed(
     "DATABASE_URL", parsers.database, default=parsers.database(embedded_postgres.cluster().url)
 )
+_database["ENGINE"] = "tenants.postgresql"  # tells the database whose rows are to be seen
 _database["CONN_MAX_AGE"] = 0  # the pool keeps connections, and Django refuses both at once
 _database["CONN_HEALTH_CHECKS"] = True  # a connection that died with the server is replaced, not handed out
 _database["OPTIONS"]["pool"] = {

@@ -27,6 +27,7 @@ from django.utils.safestring import SafeString
 
 from tenants.actors import Actor
 from tenants.audit import Changes
+from tenants.middleware import roles_of
 from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role, record
 from tenants.roles import ALL, CONFIGURE
 from tenants.sign_in import confirmation
@@ -58,7 +59,7 @@ def organizations_of(request: HttpRequest, roles: Iterable[Role]) -> models.Quer
     if request.user.is_superuser:
         return Organization.objects.all()
     wanted = set(roles)
-    return Organization.objects.filter(pk__in=[org for org, role in _roles_of(request).items() if role in wanted])
+    return Organization.objects.filter(pk__in=[org for org, role in roles_of(request).items() if role in wanted])
 
 
 def has_role(request: HttpRequest, roles: Iterable[Role], org_id: UUID | None = None) -> bool:
@@ -68,18 +69,8 @@ def has_role(request: HttpRequest, roles: Iterable[Role], org_id: UUID | None = 
         return False
     if user.is_superuser:
         return True
-    held = _roles_of(request)
+    held = roles_of(request)
     return any(role in set(roles) for role in (held.values() if org_id is None else [held.get(org_id)]))
-
-
-def _roles_of(request: HttpRequest) -> dict[UUID, str]:
-    """Return the person's role in each organisation, asked once per request."""
-    kept = vars(request)
-    if "_roles_by_org" not in kept:
-        person = request.user.pk or 0  # nobody's key is 0
-        kept["_roles_by_org"] = dict(Membership.objects.filter(user_id=person).values_list("org_id", "role"))
-    roles: dict[UUID, str] = kept["_roles_by_org"]
-    return roles
 
 
 def badge(kind: str, text: object) -> SafeString:

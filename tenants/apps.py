@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.db.models.signals import post_migrate
 
 
 class TenantsConfig(AppConfig):
@@ -11,9 +12,12 @@ class TenantsConfig(AppConfig):
     verbose_name = "Organisations and access"
 
     def ready(self) -> None:
-        """Listen to sign-ins, and register the system checks."""
+        """Listen to sign-ins, register the system checks, and let a migration end with the application's rights."""
         from tenants import checks  # noqa: F401  # registers itself
+        from tenants.row_security import grant
         from tenants.sign_in import receivers, trail  # noqa: F401  # as above
+
+        post_migrate.connect(grant, sender=self, dispatch_uid="tenants.grant")
 
 
 class StaffAdminConfig(AdminConfig):

@@ -51,6 +51,8 @@ class AuditEvent(models.Model):
 
     objects = OrganizationScopedQuerySet.as_manager()
 
+    privileges = "SELECT"
+
     class Meta:
         db_table = "audit_event"
         ordering = ("-id",)
@@ -106,6 +108,8 @@ class AuditChain(_OfChain):
     """Of the last event that is kept no longer; the chain begins behind it."""
     purged_hash = models.BinaryField(default=bytes(32), db_default=bytes(32))
 
+    privileges = "SELECT"
+
     class Meta:
         db_table = "audit_chain"
 
@@ -122,6 +126,8 @@ class AuditLink(_OfChain):
     sequence = models.BigIntegerField()
     hash = models.BinaryField()
     """SHA-256 over the hash before it, the sequence and the event."""
+
+    privileges = "SELECT"
 
     class Meta:
         db_table = "audit_link"
@@ -144,6 +150,8 @@ class AuditSeal(_OfChain):
     hash = models.BinaryField()
     sealed_at = models.DateTimeField()
     mac = models.BinaryField()
+
+    privileges = "SELECT"
 
     class Meta:
         db_table = "audit_seal"

@@ -78,6 +78,7 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
         key = ApiKey.objects.authenticate(token.strip(), origin["address"])
         if key is None:
             raise AuthenticationFailed
+        scope.enter(scope.of(key.org_id))
         _note_use(key, origin["address"])
         actor = Actor.api_key(key, **origin)
         return Principal(org=key.org, role=Role(key.role), actor=actor, key=key), key
@@ -110,6 +111,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
         if not second_factor.is_satisfied(request._request):
             raise Forbidden("The second factor is missing.", "Sign in to the admin with your one-time code.")
         org, role = _place_of(user, request.headers.get(ORGANIZATION_HEADER))
+        scope.enter(scope.of(org.pk))
         return Principal(org=org, role=role, actor=Actor.user(user, **_origin(request))), user
 
     def enforce_csrf(self, request: Request) -> None:

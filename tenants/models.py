@@ -9,7 +9,7 @@ import secrets
 import uuid
 from ipaddress import ip_network
 from itertools import islice
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from tenants.audit import LEAST_RETENTION_DAYS, AuditEvent, record
 from tenants.networks import is_within
+from tenants.postgresql.base import DatabaseWrapper
 from tenants.querysets import OrganizationScopedQuerySet
 from tenants.roles import Role, Scope, held_by
 from tenants.sign_in.models import Authenticator, RecoveryCode, StaffSession
@@ -131,6 +132,16 @@ class Organization(models.Model):
         return self.name
 
 
+class MembershipQuerySet(OrganizationScopedQuerySet):
+    """Memberships: who belongs to which organisation."""
+
+    def roles_of(self, user_id: int) -> dict[uuid.UUID, str]:
+        """Return a person's role in each organisation, whatever the scope: this is what a scope is made of."""
+        with connections[self.db].cursor() as cursor:
+            cursor.execute("SELECT id, role FROM organizations_of_member(%s)", [user_id])
+            return dict(cursor.fetchall())
+
+
 class Membership(models.Model):
     """A person's role in an organisation."""
 
@@ -140,7 +151,7 @@ class Membership(models.Model):
     role = models.CharField(max_length=16, choices=Role)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
-    objects = OrganizationScopedQuerySet.as_manager()
+    objects = MembershipQuerySet.as_manager()
 
     class Meta:
         db_table = "membership"
@@ -267,9 +278,7 @@ class ApiKeyQuerySet(OrganizationScopedQuerySet):
     def _with_organization(self, key_id: str) -> ApiKey | None:
         # A function of the database, because whose rows may be seen is not known before; and SQL, because every
         # request comes by: putting this query together costs more than running it.
-        with connections[self.db].cursor() as cursor:
-            cursor.execute("SELECT * FROM api_key_with_organization(%s)", [key_id])
-            row = cursor.fetchone()
+        row = cast(DatabaseWrapper, connections[self.db]).find_scope("api_key_with_organization", key_id)
         if row is None:
             return None
         values = iter(row)

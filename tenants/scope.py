@@ -8,13 +8,18 @@ about; only what looks after all organisations, such as a sweep or an operator's
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import _GeneratorContextManager, contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Final, TypeAlias
 from uuid import UUID
 
 NOTHING: Final = ""
 EVERYTHING: Final = "*"
+OWNER: Final = "owner"
+"""No role of the application at all, and so no policy: for migrations, which change what the tables are."""
+
+Block: TypeAlias = "_GeneratorContextManager[None]"
+"""What `with` takes, and what decorates a function as well."""
 
 _scope: ContextVar[str] = ContextVar("scope", default=NOTHING)
 
@@ -44,11 +49,16 @@ def within(scope: str) -> Iterator[None]:
         _scope.reset(before)
 
 
-def only(*organizations: UUID) -> AbstractContextManager[None]:
+def only(*organizations: UUID) -> Block:
     """Show a block the rows of these organisations, by their keys."""
     return within(of(*organizations))
 
 
-def everything() -> AbstractContextManager[None]:
+def everything() -> Block:
     """Show a block all rows: for what looks after all organisations."""
     return within(EVERYTHING)
+
+
+def as_owner() -> Block:
+    """Run a block as the account that signed in to the database: for migrations."""
+    return within(OWNER)

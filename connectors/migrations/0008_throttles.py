@@ -21,7 +21,7 @@ $$;
 
 class Migration(migrations.Migration):
     dependencies = (
-        ("connectors", "0006_key_registry"),
+        ("connectors", "0007_row_security"),
         ("tenants", "0008_row_security"),
     )
     operations = (migrations.RunSQL(CREATE, "DROP TABLE connectors_throttle"),)

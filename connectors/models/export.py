@@ -238,6 +238,8 @@ class ExportAttempt(models.Model):
 
     objects = OrganizationScopedQuerySet.as_manager()
 
+    privileges = "SELECT, INSERT, DELETE"
+
     class Meta:
         db_table = "erp_export_attempt"
         verbose_name = "attempt"

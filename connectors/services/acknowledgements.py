@@ -51,6 +51,7 @@ from connectors.services.crews import Crew
 from connectors.services.errors import NotOpen
 from connectors.services.pooling import give_back
 from connectors.services.verdicts import as_erp_order_id, error_of
+from tenants import scope
 from tenants.actors import Actor
 from tenants.models import record
 
@@ -197,9 +198,10 @@ def fetch(connection: ERPConnection) -> Report:
         connection: with its organisation.
     """
     started_at, ledger = timezone.now(), _Ledger(connection)
-    code = _ask(connection, ledger)
-    row = ERPConnection.objects.filter(pk=connection.pk)
-    row.update(acks_polled_at=started_at, acks_leased_until=None)
+    with scope.only(connection.org_id):
+        code = _ask(connection, ledger)
+        row = ERPConnection.objects.filter(pk=connection.pk)
+        row.update(acks_polled_at=started_at, acks_leased_until=None)
     found = {str(outcome).lower(): number for outcome, number in ledger.outcomes.items()}
     details = {"connection_id": str(connection.pk), "settled": ledger.settled, **found}
     if code is None:

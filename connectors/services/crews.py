@@ -12,6 +12,7 @@ import structlog
 from django.db import DatabaseError
 
 from connectors.services.pooling import give_back
+from tenants import scope
 
 log = structlog.get_logger(__name__)
 
@@ -37,6 +38,7 @@ class Crew:
             # A daemon: a worker that is told to stop does not wait for a far end; what is left lying is picked up.
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
 
+    @scope.everything()  # who looks for the next piece of work looks at all organisations
     def _work(self) -> None:
         try:
             while self._run_next():

@@ -34,6 +34,7 @@ from connectors.services.attempts import PASSING, USABLE_LEASE, Attempt, any_fau
 from connectors.services.books import Books, BooksBeside
 from connectors.services.lines import Line, lines
 from connectors.services.pooling import DATABASE_AWAY, give_back
+from connectors.services.scoping import organization_of
 from connectors.services.verdicts import Verdict, delivered, failed, not_there
 
 log = structlog.get_logger(__name__)
@@ -116,6 +117,10 @@ class Turn:
         Returns:
             How many attempts were made.
         """
+        with organization_of(self._connection_id):
+            return self._run()
+
+    def _run(self) -> int:
         if claims.is_busy(self._connection_id, turn=self._id):
             return 0  # that turn claims again when it is done
         jobs.absorb(self._connection_id)

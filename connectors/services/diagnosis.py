@@ -36,6 +36,7 @@ from connectors.services.errors import NothingStaged, TestHasEnded, UntestedRevi
 from connectors.services.locking import Turn, locked, take
 from connectors.services.pooling import DATABASE_AWAY, give_back
 from connectors.services.watching import board
+from tenants import scope
 from tenants.actors import Actor, ActorKind
 from tenants.models import Organization, record
 
@@ -257,7 +258,8 @@ def events(test: ConnectionTest) -> Iterator[str]:
     """
     yield _event("test", {"id": str(test.pk)})
     try:
-        yield from _report_events(test)
+        with scope.only(test.org_id):  # that of the request has ended by now
+            yield from _report_events(test)
     except Exception as error:
         log.error("tests.stream_broken", test_id=str(test.pk), exc_info=error)
         text = describe(Code.INTERNAL_ERROR)
@@ -357,8 +359,11 @@ def _claim(test_id: UUID | None = None) -> ConnectionTest | None:
 
 def _run(row: ConnectionTest, on_step: OnStep = _ignore) -> None:
     """Run a claimed test and settle it."""
-    with structlog.contextvars.bound_contextvars(
-        test_id=str(row.pk), **({"request_id": row.request_id} if row.request_id else {})
+    with (
+        scope.only(row.org_id),
+        structlog.contextvars.bound_contextvars(
+            test_id=str(row.pk), **({"request_id": row.request_id} if row.request_id else {})
+        ),
     ):
         _settle(row, _diagnose(row, _Progress(row, on_step)))
 

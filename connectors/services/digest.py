@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from connectors.services import attention, installation, overview
 from connectors.services.attention import Matter
+from tenants import scope
 from tenants.models import Organization
 
 log = structlog.get_logger(__name__)
@@ -70,7 +71,8 @@ def _send_once(org: Organization, today: date) -> bool:
     if not Organization.objects.filter(_not_yet(today), pk=org.pk).update(digest_sent_on=today):
         return False
     try:
-        return send(org)
+        with scope.only(org.pk):
+            return send(org)
     except Exception as error:  # also a fault of ours: the next organisation has its own digest
         Organization.objects.filter(pk=org.pk, digest_sent_on=today).update(digest_sent_on=before)
         log.error("digest.failed", org=org.slug, exc_info=error)

@@ -27,7 +27,7 @@ from connectors.models.export import DEAD, ExportQuerySet
 from connectors.services import installation
 from connectors.services.errors import Refused
 from connectors.services.shelves import shelf
-from tenants import audit
+from tenants import audit, scope
 from tenants.actors import Actor
 from tenants.models import AuditEvent, Organization, record
 
@@ -96,22 +96,28 @@ def purge(
     """
     if not installation.is_armed():
         raise NotArmed
-    for each in [org] if org else Organization.objects.order_by("slug").iterator():
-        purged = Purged(organization=each.slug)
-        if dry_run:
-            _count(each, purged)
-        else:
-            _purge_documents(each, purged, batch=batch)
-            _purge_exports(each, purged, batch=batch)
-            _purge_trail(actor, each, purged, batch=batch)
-        if orphans:
-            _purge_orphans(each, purged, dry_run=dry_run)
-        if purged and not dry_run:
-            details = asdict(purged)
-            if purged.has_objects:  # the removal of events is recorded with them
-                record(actor, "retention.purged", org=each, **details)
-            log.info("retention.purged", **details)
+    for each in [org] if org else list(Organization.objects.order_by("slug")):
+        with scope.only(each.pk):
+            purged = _purge(actor, each, orphans=orphans, dry_run=dry_run, batch=batch)
         yield purged
+
+
+def _purge(actor: Actor, org: Organization, *, orphans: bool, dry_run: bool, batch: int) -> Purged:
+    purged = Purged(organization=org.slug)
+    if dry_run:
+        _count(org, purged)
+    else:
+        _purge_documents(org, purged, batch=batch)
+        _purge_exports(org, purged, batch=batch)
+        _purge_trail(actor, org, purged, batch=batch)
+    if orphans:
+        _purge_orphans(org, purged, dry_run=dry_run)
+    if purged and not dry_run:
+        details = asdict(purged)
+        if purged.has_objects:  # the removal of events is recorded with them
+            record(actor, "retention.purged", org=org, **details)
+        log.info("retention.purged", **details)
+    return purged
 
 
 # Documents

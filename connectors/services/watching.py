@@ -15,6 +15,7 @@ from django.conf import settings
 
 from connectors.models import ConnectionTest
 from connectors.services.pooling import DATABASE_AWAY, give_back
+from tenants import scope
 
 log = structlog.get_logger(__name__)
 
@@ -77,6 +78,7 @@ class Board:
             self._is_looking = True
         threading.Thread(target=self._look, name="watch-tests", daemon=True).start()
 
+    @scope.everything()
     def _look(self) -> None:
         """Tell the followers what has changed, until nobody follows."""
         seen: dict[UUID, tuple[str, int]] = {}

@@ -32,6 +32,7 @@ from connectors.services.contexts import make_context
 from connectors.services.crews import Crew
 from connectors.services.pooling import give_back
 from connectors.standard_webhooks import Message, Reply
+from tenants import scope
 from tenants.actors import Actor
 from tenants.models import record
 
@@ -78,7 +79,8 @@ def run_next() -> bool:
     if not installation.is_armed() or (claimed := _claim()) is None:
         return False
     webhook, delivery = claimed
-    with structlog.contextvars.bound_contextvars(webhook_id=str(webhook.pk), delivery_id=str(delivery.pk)):
+    names = {"webhook_id": str(webhook.pk), "delivery_id": str(delivery.pk)}
+    with scope.only(webhook.org_id), structlog.contextvars.bound_contextvars(**names):
         _settle(webhook, delivery, attempt(webhook, delivery))
     return True
 

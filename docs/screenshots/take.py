@@ -52,7 +52,9 @@ def application() -> Iterator[str]:
 
             django.setup()
             from connectors.management.demo_server import running
+            from tenants import scope
 
+            scope.enter(scope.EVERYTHING)
             with running() as url:
                 yield url
         finally:

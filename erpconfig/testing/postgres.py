@@ -17,6 +17,7 @@ from typing import IO, Final
 import pytest
 
 from erpconfig.embedded_postgres import Cluster
+from tenants import scope
 
 _PREFIX: Final = "erp-connector-test-"
 _LOCK: Final = "test-run.lock"
@@ -105,6 +106,11 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         raise
     early_config.stash[_RUN] = run
     return result
+
+
+def pytest_configure() -> None:
+    """Let the tests themselves see everything; what they call has a scope of its own where it has one in production."""
+    scope.enter(scope.EVERYTHING)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

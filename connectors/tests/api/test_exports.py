@@ -10,6 +10,7 @@ from connectors.models import ERPExport
 from connectors.services import delivery
 from connectors.testing import sample_orders
 from connectors.tests.api.conftest import paths, problem
+from tenants import scope
 
 ORDER = sample_orders.minimal("SO-1").as_json()
 KEYS = {
@@ -77,7 +78,7 @@ class TestSubmit:
             answers.append(each.submit(ORDER))
             database.close()
 
-        threads = [threading.Thread(target=submit, args=[each]) for each in callers]
+        threads = [threading.Thread(target=scope.everything()(submit), args=[each]) for each in callers]
         for thread in threads:
             thread.start()
         for thread in threads:

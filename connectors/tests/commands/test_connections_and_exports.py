@@ -20,6 +20,7 @@ from connectors.services import delivery, exports
 from connectors.testing import sample_orders
 from connectors.tests.commands.conftest import run
 from erpconfig.paths import BASE_DIR
+from tenants import scope
 from tenants.actors import Actor
 from tenants.models import Organization
 
@@ -196,7 +197,7 @@ def test_the_same_idempotency_key_submits_once(acme: Organization, connect: Conn
 @pytest.mark.django_db(transaction=True)
 def test_wait_ends_when_the_order_is_delivered(acme: Organization, connect: Connect, dropzone: Path) -> None:
     connection = connect(acme)
-    thread = threading.Thread(target=_deliver_when_submitted, args=(connection.pk,))
+    thread = threading.Thread(target=scope.everything()(_deliver_when_submitted), args=(connection.pk,))
     thread.start()
     outcome = run("push_order", str(ORDER), "--org", "acme", "--wait", "20", "--json")
     thread.join()

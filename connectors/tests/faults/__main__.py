@@ -19,6 +19,7 @@ import django
 
 from erpconfig.embedded_postgres import Cluster
 from erpconfig.testing.postgres import TestRun
+from tenants import scope
 
 STRIKES = ("kill", "deploy", "drop", "restart", "crash")
 
@@ -37,6 +38,7 @@ def main() -> int:
         run.prepare_environment()
         os.environ |= {"DJANGO_SETTINGS_MODULE": "erpconfig.settings", "LOG_LEVEL": "ERROR"}
         django.setup()
+        scope.enter(scope.EVERYTHING)
         return _rounds(options, run.folder, cluster)
     finally:
         cluster.stop()
@@ -79,10 +81,9 @@ def _rounds(options: argparse.Namespace, folder: Path, cluster: Cluster) -> int:
 
 
 def _round(seed: int, options: argparse.Namespace, folder: Path, cluster: Cluster, openssh: object) -> bool:
-    from django.core.management import call_command
-
     from connectors.tests.faults.matrix import Matrix
     from connectors.tests.faults.storm import Storm
+    from erpconfig.testing.emptying import empty_tables
 
     chance = random.Random(seed)
     cells = [
@@ -109,7 +110,7 @@ def _round(seed: int, options: argparse.Namespace, folder: Path, cluster: Cluste
     for fault in faults:
         print(f"  ! {fault}")
     sys.stdout.flush()
-    call_command("flush", interactive=False, verbosity=0)
+    empty_tables()
     return not faults
 
 

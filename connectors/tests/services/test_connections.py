@@ -13,6 +13,7 @@ from connectors.exceptions import ConfigurationError, SecretsRequired, UnknownCo
 from connectors.models import ConnectionTest, ERPConnection, ERPExport
 from connectors.services import configurations, connections, diagnosis, jobs
 from connectors.services.errors import ActiveConnectorExists, ConnectorInUse, RevisionChanged, UntestedRevision
+from tenants import scope
 from tenants.models import AuditEvent
 
 SECRET = "c4n4ry-s3cret"
@@ -311,7 +312,7 @@ class TestActivate:
             finally:
                 database.close()
 
-        threads = [threading.Thread(target=switch, args=(target,)) for target in (spare, third)]
+        threads = [threading.Thread(target=scope.everything()(switch), args=(target,)) for target in (spare, third)]
         for thread in threads:
             thread.start()
         for thread in threads:

@@ -24,6 +24,7 @@ from connectors.services import claims, connections, delivery, exports, jobs
 from connectors.testing import sample_orders
 from connectors.tests.workers.processes import wait_for
 from erpconfig import logging
+from tenants import scope
 
 
 @pytest.fixture(autouse=True)
@@ -942,7 +943,7 @@ class TestTwoWorkersAtOnce:
             finally:
                 database.close()
 
-        workers = [threading.Thread(target=work) for _ in range(4)]
+        workers = [threading.Thread(target=scope.everything()(work)) for _ in range(4)]
         for worker in workers:
             worker.start()
         for worker in workers:

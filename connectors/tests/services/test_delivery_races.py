@@ -17,6 +17,7 @@ from connectors.port import Delivery, ExportSession
 from connectors.services import claims, connections, delivery, exports, jobs
 from connectors.testing import sample_orders
 from connectors.tests.workers.processes import wait_for
+from tenants import scope
 
 
 @pytest.fixture
@@ -43,7 +44,7 @@ def test_a_turn_that_waited_for_another_one_to_claim_takes_nothing(connect, subm
         finally:
             database.close()
 
-    second = threading.Thread(target=claim)
+    second = threading.Thread(target=scope.everything()(claim))
     with transaction.atomic():
         claims.claim(connection, turn=uuid4(), most=1)
         second.start()

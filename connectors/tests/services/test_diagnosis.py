@@ -13,6 +13,7 @@ from connectors.models import ConnectionTest, ERPConnection
 from connectors.services import connections, diagnosis, jobs
 from connectors.services.errors import TestHasEnded, TooManyTests
 from connectors.services.watching import Board
+from tenants import scope
 from tenants.actors import Actor, ActorKind
 from tenants.models import AuditEvent
 
@@ -191,7 +192,7 @@ class TestTurns:
             finally:
                 database.close()
 
-        threads = [threading.Thread(target=claim) for _ in range(6)]
+        threads = [threading.Thread(target=scope.everything()(claim)) for _ in range(6)]
         for thread in threads:
             thread.start()
         for thread in threads:

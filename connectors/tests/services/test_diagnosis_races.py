@@ -11,6 +11,7 @@ from django.db import transaction
 from connectors.models import ConnectionTest, ERPConnection
 from connectors.services import connections, diagnosis, revisions
 from connectors.services.errors import TooManyTests, UntestedRevision
+from tenants import scope
 from tenants.actors import Actor, ActorKind
 
 SECRET = "c4n4ry-s3cret"
@@ -46,7 +47,7 @@ def at_the_same_time(*calls):
         finally:
             database.close()
 
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    threads = [threading.Thread(target=scope.everything()(run), args=(call,)) for call in calls]
     for thread in threads:
         thread.start()
     yield failures
@@ -132,7 +133,7 @@ def test_lost_tests_do_not_block_a_web_process_without_a_worker(settings, connec
 
 
 def _cut_others():
-    with database.cursor() as cursor:
+    with scope.as_owner(), database.cursor() as cursor:
         cursor.execute(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"

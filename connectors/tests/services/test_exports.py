@@ -20,6 +20,7 @@ from connectors.services.errors import (
     NotRetryable,
 )
 from connectors.testing import sample_orders
+from tenants import scope
 from tenants.models import AuditEvent
 
 ORDER = sample_orders.complete("SO-1")
@@ -123,7 +124,7 @@ class TestSubmit:
             finally:
                 connection.close()
 
-        threads = [threading.Thread(target=request, args=(number,)) for number in range(20)]
+        threads = [threading.Thread(target=scope.everything()(request), args=(number,)) for number in range(20)]
         for thread in threads:
             thread.start()
         for thread in threads:

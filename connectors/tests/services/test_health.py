@@ -19,6 +19,7 @@ from connectors.registry import registry
 from connectors.results import ExportResult, Receipt, RemoteIdentity
 from connectors.services import acknowledgements, claims, connections, delivery, exports, health
 from connectors.testing import sample_orders
+from tenants import scope
 
 CUT_OFF = {"fail_with": "TemporaryError", "fail_code": "CONNECTION_TIMEOUT", "fail_times": 1000}
 
@@ -117,7 +118,7 @@ def in_threads(*calls):
         finally:
             database.close()
 
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    threads = [threading.Thread(target=scope.everything()(run), args=(call,)) for call in calls]
     for thread in threads:
         thread.start()
     try:

@@ -16,6 +16,7 @@ from connectors.services import acknowledgements, connections, delivery, exports
 from connectors.testing import sample_orders
 from connectors.tests.commands.conftest import run
 from erpconfig.paths import BASE_DIR
+from tenants import scope
 from tenants.models import AuditEvent
 
 
@@ -72,7 +73,7 @@ class TestTheFirstInstallation:
         assert installation.is_armed()
 
     def test_may_ask_who_it_is_without_being_a_superuser(self, db):
-        with database.cursor() as cursor:
+        with scope.as_owner(), database.cursor() as cursor:
             cursor.execute("CREATE ROLE nobody_special")
             cursor.execute("GRANT SELECT ON erp_installation TO nobody_special")
             cursor.execute("SET LOCAL ROLE nobody_special")

@@ -23,6 +23,7 @@ from connectors.tests.rows import a_connection, an_export
 from connectors.tests.workers.processes import settings_of, wait_for
 from erpconfig import parsers
 from erpconfig.paths import BASE_DIR
+from tenants import scope
 from tenants.models import AuditEvent
 
 LONG_AGO = timedelta(days=31)
@@ -182,7 +183,7 @@ class TestExports:
         ]
         keep(acme, exports=30)
         for export, sql, purging in refused:
-            with transaction.atomic(), connection.cursor() as cursor:
+            with scope.as_owner(), transaction.atomic(), connection.cursor() as cursor:
                 cursor.execute("SELECT set_config('erp.purge', %s, true)", [purging])
                 with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
                     cursor.execute(sql, [export.pk])

@@ -11,6 +11,7 @@ from connectors.models import ERPExport, Webhook, WebhookDelivery, WebhookEvent
 from connectors.services.pooling import give_back
 from connectors.tests.rows import a_connection, an_export
 from connectors.tests.workers.processes import wait_for
+from tenants import scope
 
 
 def a_webhook(org, **columns):
@@ -119,7 +120,7 @@ def test_a_webhook_that_is_deleted_at_this_moment_is_in_nobodys_way(acme):
         an_export(link)
         give_back()
 
-    submitting = threading.Thread(target=submit)
+    submitting = threading.Thread(target=scope.everything()(submit))
     with transaction.atomic():
         webhook.delete()
         submitting.start()

@@ -8,14 +8,20 @@ from django.core.management import execute_from_command_line
 
 from connectors.transports import filesystem
 
-STEP_AT = {"before": "_link_without_replacing", "after": "_make_durable"}
-
 
 def hang(*_):
     time.sleep(60)
 
 
+def publish_and_hang(*arguments, publish=filesystem._publish):
+    publish(*arguments)
+    hang()
+
+
+STEP_AT = {"before": ("_link_without_replacing", hang), "after": ("_publish", publish_and_hang)}
+
+
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "erpconfig.settings")
-    setattr(filesystem, STEP_AT[sys.argv[1]], hang)
+    setattr(filesystem, *STEP_AT[sys.argv[1]])
     execute_from_command_line(["manage.py", "procrastinate", "worker"])

@@ -20,6 +20,7 @@ from connectors.services import connections, delivery, exports, health
 from connectors.testing import sample_orders
 from connectors.tests.workers.processes import wait_for, worker
 from connectors.transports.drop_connector import DropSession
+from tenants import scope
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -180,7 +181,7 @@ def test_two_workers_with_orders_in_every_state(pair, submit, actor, folders, un
     old, new = pair("UNRELIABLE")
     submit(range(60))
     is_over = threading.Event()
-    workers = [threading.Thread(target=work, args=((old.pk, new.pk), is_over)) for _ in range(2)]
+    workers = [threading.Thread(target=scope.everything()(work), args=((old.pk, new.pk), is_over)) for _ in range(2)]
     for thread in workers:
         thread.start()
     try:
@@ -238,7 +239,7 @@ def test_nobody_waits_for_each_other_for_ever(pair, submit, actor):
         lambda number: (delivery.sweep(), delivery.drain(old.pk), delivery.drain(new.pk)),
         test,
     )
-    threads = [threading.Thread(target=repeat, args=(action,)) for action in actions]
+    threads = [threading.Thread(target=scope.everything()(repeat), args=(action,)) for action in actions]
     for thread in threads:
         thread.start()
     time.sleep(4)

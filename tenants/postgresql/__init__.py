@@ -1,0 +1,1 @@
+"""PostgreSQL with row-level security: the ENGINE of the application's database."""
