@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import path
 
+from connectors.api.schema_view import SchemaView
 from connectors.api.urls import urlpatterns
 from erpconfig import urls
 from erpconfig.headers import HEADERS
@@ -195,6 +196,17 @@ class TestLimits:
         answer = Client().post("/form?_method=DELETE", {"_method": "DELETE"}, headers={header: "DELETE"})
 
         assert answer.content == b"POST 1 0"
+
+
+def test_the_description_is_made_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes half a second of a processor, and nobody has to have a key for it."""
+    addresses = ("/api/v1/schema", "/api/v1/schema?lang=de", "/api/v1/schema?version=2", "/api/v1/schema?x=1")
+    first = client.get(addresses[0])
+    assert first.content.startswith(b"openapi: 3.1")
+    monkeypatch.setattr(SchemaView.generator_class, "get_schema", None)
+
+    assert all(client.get(address).content == first.content for address in addresses)
+    assert first["Content-Type"].startswith("application/vnd.oai.openapi")
 
 
 def test_no_view_of_the_api_reads_anything_but_json() -> None:
