@@ -117,6 +117,8 @@ class TestDefaults:
         assert settings["ACK_POLL_SECONDS"] == 60
         assert settings["LOG_FORMAT"] == "json"
         assert settings["DROPZONE_ROOT"] == str(DATA_DIR / "dropzone")
+        assert settings["SESSION_COOKIE_NAME"].startswith("__Host-")
+        assert settings["CSRF_COOKIE_NAME"].startswith("__Host-")
 
     def test_plain_http_on_request(self, monkeypatch: pytest.MonkeyPatch) -> None:
         settings = load(monkeypatch, HTTPS="false")

@@ -28,6 +28,16 @@ _HELD: Final = "confirm-held"
 _P = ParamSpec("_P")
 
 
+class CodeInput(forms.PasswordInput):
+    """A code to be read while it is typed, and not repeated by the page that refuses it."""
+
+    input_type = "text"
+
+    def __init__(self, **attrs: Any) -> None:
+        """Take further attributes of the element."""
+        super().__init__({"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false", **attrs})
+
+
 class ConfirmationForm(forms.Form):
     """Password and, of who has one, the second factor."""
 
@@ -41,9 +51,7 @@ class ConfirmationForm(forms.Form):
         max_length=40,
         label="Code",
         help_text="From your authenticator app, or a recovery code.",
-        widget=forms.TextInput(
-            attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
-        ),
+        widget=CodeInput(),
     )
 
     def __init__(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:

@@ -20,7 +20,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.views.generic.edit import FormView
 
 from tenants.sign_in import lockout, second_factor
-from tenants.sign_in.confirmation import recently_confirmed
+from tenants.sign_in.confirmation import CodeInput, recently_confirmed
 from tenants.sign_in.events import note
 from tenants.sign_in.models import provisioning_uri, shown
 
@@ -37,14 +37,7 @@ class CodeForm(forms.Form):
     code = forms.CharField(
         max_length=40,
         label="Code from your authenticator app",
-        widget=forms.TextInput(
-            attrs={
-                "autocomplete": "one-time-code",
-                "autocapitalize": "none",
-                "spellcheck": "false",
-                "autofocus": True,
-            }
-        ),
+        widget=CodeInput(autofocus=True),
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -199,6 +199,7 @@ class TestSecondFactor:
         stranger.post(SET_UP, {"code": code_of(secret)})
 
         assert offered_secret(refused.content.decode()) == secret
+        assert another(code_of(secret)) not in refused.content.decode()
         assert not Authenticator.objects.exists()
 
     def test_another_device_takes_the_place_of_the_first(self, client: Client, enrolled: tuple[bytes, Any]) -> None:
