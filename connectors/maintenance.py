@@ -82,9 +82,15 @@ Plannable = Annotated[Timestamp, AfterValidator(_plannable)]
 class Weekly(StrictModel):
     """The same hours on some days of every week."""
 
-    days: Annotated[tuple[Day, ...], AfterValidator(_some_days)]
-    start: Annotated[str, AfterValidator(_clock_time)]
-    end: Annotated[str, AfterValidator(_end_of_day_or_clock_time)]
+    days: Annotated[
+        tuple[Day, ...], AfterValidator(_some_days), Field(json_schema_extra={"minItems": 1, "uniqueItems": True})
+    ]
+    start: Annotated[str, AfterValidator(_clock_time), Field(json_schema_extra={"pattern": f"^{_CLOCK.pattern}$"})]
+    end: Annotated[
+        str,
+        AfterValidator(_end_of_day_or_clock_time),
+        Field(json_schema_extra={"pattern": f"^({_CLOCK.pattern}|{_MIDNIGHT})$"}),
+    ]
     timezone: Annotated[str, AfterValidator(_known_zone)]
 
     def cross_field_faults(self) -> Iterator[Fault]:

@@ -11,7 +11,15 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Annotated, Any, ClassVar, Final
 
-from pydantic import AwareDatetime, BeforeValidator, Field, PlainSerializer, WithJsonSchema, WrapValidator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    WithJsonSchema,
+    WrapValidator,
+)
 from pydantic.config import JsonDict
 from pydantic_core import PydanticCustomError
 
@@ -68,6 +76,13 @@ def _iso_timestamp(value: object) -> object:
     raise PydanticCustomError("datetime_parsing", "must be a time with offset, written 2025-12-26T10:00:00Z")
 
 
+def _in_utc(moment: datetime) -> datetime:
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:  # the first and the last day there is, with an offset beyond them
+        raise PydanticCustomError("datetime_range", "must be from the year 1 to the year 9999 in UTC") from None
+
+
 def _line_count(value: object) -> object:
     # Counted before the lines are looked at: pydantic's own min_length counts only the valid ones.
     if isinstance(value, list | tuple) and not 1 <= len(value) <= MAX_LINES:
@@ -81,7 +96,8 @@ def utc_text(moment: datetime) -> str:
 
 
 def _amount_schema(*, whole: int, fraction: int, **bounds: int) -> WithJsonSchema:
-    digits = f"^[0-9]{{1,{whole}}}(\\.[0-9]{{1,{fraction}}})?$"
+    not_zero = "(?=.*[1-9])" if "exclusiveMinimum" in bounds else ""
+    digits = f"^{not_zero}[0-9]{{1,{whole}}}(\\.[0-9]{{1,{fraction}}})?$"
     return WithJsonSchema({"anyOf": [{"type": "number", **bounds}, {"type": "string", "pattern": digits}]})
 
 
@@ -106,7 +122,9 @@ Price = Annotated[
 """Up to 14 digits before the point and 4 after it, not negative."""
 
 IsoDate = Annotated[date, BeforeValidator(_iso_date)]
-Timestamp = Annotated[AwareDatetime, BeforeValidator(_iso_timestamp), PlainSerializer(utc_text)]
+Timestamp = Annotated[
+    AwareDatetime, BeforeValidator(_iso_timestamp), AfterValidator(_in_utc), PlainSerializer(utc_text)
+]
 Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code", examples=["EUR"])]
 Country = Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2 code", examples=["DE"])]
 Gln = Annotated[str, Field(pattern=r"^[0-9]{13}$", description="GS1 Global Location Number")]

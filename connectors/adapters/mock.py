@@ -30,7 +30,7 @@ from connectors.results import (
     Settlement,
     TestResult,
 )
-from connectors.validation import Line
+from connectors.validation import ON_ONE_LINE
 
 _MAX_REMEMBERED: Final = 1000
 
@@ -50,19 +50,20 @@ class MockConfig(ConnectorConfig):
     """What the ERP is to do."""
 
     account: Annotated[
-        Line, Field(title="Account", description="Which of the pretended ERPs to talk to.", max_length=64)
+        str, Field(title="Account", description="Which of the pretended ERPs to talk to.", max_length=64), ON_ONE_LINE
     ] = "demo"
     api_key: Annotated[
         Secret | None, Field(title="API key", description="Accepted whatever it is.", max_length=1024)
     ] = None
     environment: Annotated[
-        Line,
+        str,
         INERT,  # what is heard from there, not where anything goes
         Field(
             title="Environment",
             description="What the ERP says it is; change it to see how a changed far end is refused.",
             max_length=64,
         ),
+        ON_ONE_LINE,
     ] = "mock"
     latency_ms: Annotated[
         int, INERT, Field(title="Latency (ms)", description="How long each call takes.", ge=0, le=60_000)

@@ -140,6 +140,7 @@ class ConnectionView(ApiView):
         "change_connector",
         "Change a connection",
         request=shapes.ConnectionPatch,
+        is_body_required=False,
         request_examples={"Wait longer, expect no answers": examples.CONNECTION_PATCH},
         answers={200: CONNECTION},
         problems={409: ("ACTIVE_CONNECTOR_EXISTS", "CONFLICT", "UNTESTED_REVISION"), **INVALID_EDIT},
@@ -224,6 +225,7 @@ class MonitoringView(ApiView):
         "change_connector_monitoring",
         "Change how a connection is looked after",
         request=shapes.MonitoringPatch,
+        is_body_required=False,
         request_examples={"Check every ten minutes": {"check_minutes": 10}},
         answers={200: _MONITORING},
     )

@@ -39,6 +39,7 @@ class DeliveryView(ApiView):
         "change_connector_delivery",
         "Change how orders leave",
         request=shapes.DeliveryPatch,
+        is_body_required=False,
         request_examples={"One after the other, at night not": examples.DELIVERY_PATCH},
         answers={200: _DELIVERY},
     )

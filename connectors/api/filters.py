@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
 from django_filters import (
     CharFilter,
@@ -13,6 +16,7 @@ from django_filters import (
     TypedChoiceFilter,
     UUIDFilter,
 )
+from django_filters.fields import IsoDateTimeField
 
 from connectors.models import (
     AcknowledgementRecord,
@@ -37,6 +41,22 @@ class FlagFilter(TypedChoiceFilter):
     def __init__(self, **kwargs: Any) -> None:
         choices = (("true", "true"), ("false", "false"))
         super().__init__(choices=choices, coerce=lambda text: text == "true", **kwargs)
+
+
+class _TimeField(IsoDateTimeField):
+    """A time in UTC: the database takes offsets up to 15:59 only, and Python no time beyond its first and last year."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        moment: datetime | None = super().to_python(value)
+        with suppress(OverflowError):
+            return moment and moment.astimezone(UTC)
+        raise ValidationError("Enter a valid date/time.", code="invalid")
+
+
+class TimeFilter(IsoDateTimeFilter):
+    """Compares with a time, whatever its offset."""
+
+    field_class = _TimeField
 
 
 class ConnectionFilter(FilterSet):
@@ -65,8 +85,8 @@ class ExportFilter(FilterSet):
     status = MultipleChoiceFilter(choices=ExportStatus.choices, help_text="One or more statuses.")
     order_id = CharFilter(help_text="The order's id, exactly.")
     connector = UUIDFilter(field_name="connection_id", help_text="The connection's id.")
-    created_after = IsoDateTimeFilter(field_name="created_at", lookup_expr="gte", help_text="At or after this time.")
-    created_before = IsoDateTimeFilter(field_name="created_at", lookup_expr="lt", help_text="Before this time.")
+    created_after = TimeFilter(field_name="created_at", lookup_expr="gte", help_text="At or after this time.")
+    created_before = TimeFilter(field_name="created_at", lookup_expr="lt", help_text="Before this time.")
     filename = CharFilter(help_text="The document's file name, exactly.")
     held = FlagFilter(help_text="Whether it waits for approval.")
     dismissed = FlagFilter(

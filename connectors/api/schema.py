@@ -25,6 +25,7 @@ from connectors.api import pagination, shapes
 from connectors.api.filters import FlagFilter
 from connectors.api.problems import MEDIA_TYPE
 from connectors.api.views import ApiView, ListView
+from connectors.registry import registry
 from tenants.authentication import ORGANIZATION_HEADER
 from tenants.roles import HOLDERS, Role
 
@@ -236,7 +237,16 @@ def _json_schemas() -> tuple[dict[tuple[Model, Mode], Json], Json]:
             used[request, "validation"] = None
         used |= {(each.model, "serialization"): None for each in operation.answers.values() if each.model}
     references, top = models_json_schema(list(used), ref_template="#/components/schemas/{model}")
+    for connector in registry.connectors.values():
+        _let_null_leave_out(top["$defs"][connector.Config.__name__])
     return cast(dict[tuple[Model, Mode], Json], references), top["$defs"]
+
+
+def _let_null_leave_out(definition: Json) -> None:
+    """Allow null for each field of a configuration that may be left out: it says just that, as `config.edit` has it."""
+    for name, shape in definition["properties"].items():
+        if name not in definition.get("required", ()) and {"type": "null"} not in shape.get("anyOf", ()):
+            definition["properties"][name] = {"anyOf": [shape, {"type": "null"}]}
 
 
 _PAGE_PARAMETERS: Final[tuple[Json, ...]] = (
@@ -278,7 +288,7 @@ def _filter_schema(each: Any) -> Json:
             return {"type": "string", "format": "uuid"}
         case IsoDateTimeFilter():
             return {"type": "string", "format": "date-time"}
-    return {"type": "string", "minLength": 1}
+    return {"type": "string", "pattern": r"^[^\x00]+$"}
 
 
 class _ApiKeyScheme(OpenApiAuthenticationExtension):

@@ -32,18 +32,20 @@ from connectors.results import AckStatus, RemoteIdentity, StepStatus
 from connectors.services.dead_letters import AT_ONCE
 from connectors.services.timeline import EventKind
 from connectors.standard_webhooks import MAX_URL
-from connectors.validation import Line, StrictModel
+from connectors.validation import ON_ONE_LINE, ON_ONE_LINE_OR_EMPTY, StrictModel
 from tenants.actors import ActorKind
 from tenants.models import Role
 
-ConnectionName = Annotated[Line, Field(max_length=100)]
+ConnectionName = Annotated[str, Field(max_length=100), ON_ONE_LINE]
+ConnectorTypeName = Annotated[str, Field(max_length=64), ON_ONE_LINE]
 Flag = Annotated[bool, Field(strict=True)]
 TestOnSave = Annotated[Flag, Field(description="Test it once it is stored; the report is `last_test`.")]
-Reason = Annotated[
-    Line,
+ReasonIfUntested = Annotated[
+    str,
     Field(max_length=500, description="Why it goes into use although no test has succeeded with it; it is audited."),
+    ON_ONE_LINE_OR_EMPTY,
 ]
-WhySteered = Annotated[Line, Field(max_length=200, description="Why; it is audited.")]
+WhySteered = Annotated[str, Field(max_length=200, description="Why; it is audited."), ON_ONE_LINE]
 Limits = Annotated[
     dict[str, Any],
     Field(
@@ -65,13 +67,14 @@ Windows = Annotated[
 ConfigIn = Annotated[dict[str, Any], Field(description="As `config_schema` of the connector type says.")]
 
 WebhookUrl = Annotated[
-    Line,
+    str,
     Field(
         max_length=MAX_URL,
         description="Where messages are sent: https:// without user, password and fragment. Never answered: it may "
         "hold a token.",
-        json_schema_extra={"format": "uri", "writeOnly": True},
+        json_schema_extra={"format": "iri", "pattern": "^https?://", "writeOnly": True},
     ),
+    ON_ONE_LINE,
 ]
 WebhookEvents = Annotated[list[WebhookEvent], Field(max_length=20, description="Which it wants; empty: all.")]
 
@@ -81,7 +84,7 @@ WebhookEvents = Annotated[list[WebhookEvent], Field(max_length=20, description="
 class ConnectionInput(StrictModel):
     """A new connection."""
 
-    connector_type: Annotated[Line, Field(max_length=64)]
+    connector_type: ConnectorTypeName
     name: Annotated[ConnectionName | None, Field(description="By default the title of the connector type.")] = None
     config: ConfigIn
     status: ConnectionStatus = ConnectionStatus.ACTIVE
@@ -101,7 +104,7 @@ class ConnectionPatch(StrictModel):
         Annotated[int, Field(strict=True, ge=1)] | None,
         Field(description="The revision you know; 409 if the configuration was changed since."),
     ] = None
-    reason: Reason | Literal[""] = ""
+    reason: ReasonIfUntested = ""
     test_on_save: TestOnSave = False
 
 
@@ -145,7 +148,7 @@ class ReasonInput(StrictModel):
 class UnsavedTestInput(StrictModel):
     """A configuration to try without storing it."""
 
-    connector_type: Annotated[Line, Field(max_length=64)]
+    connector_type: ConnectorTypeName
     config: ConfigIn
 
 
@@ -161,7 +164,7 @@ class ActivationInput(StrictModel):
     """Whether the connection that is active now steps back."""
 
     replace: Flag = False
-    reason: Reason | Literal[""] = ""
+    reason: ReasonIfUntested = ""
 
 
 class RevertInput(StrictModel):
@@ -176,20 +179,23 @@ class RevertInput(StrictModel):
 class StageInput(StrictModel):
     """The next credentials."""
 
-    config: Annotated[dict[str, Any], Field(description="Secrets only: each with its next value.")]
+    config: Annotated[
+        dict[str, Any],
+        Field(description="Secrets only: each with its next value.", json_schema_extra={"minProperties": 1}),
+    ]
 
 
 class PromotionInput(StrictModel):
     """Why untested credentials go into use, if they are untested."""
 
-    reason: Reason | Literal[""] = ""
+    reason: ReasonIfUntested = ""
 
 
 class PinInput(StrictModel):
     """The host key to trust."""
 
     fingerprint: Annotated[
-        Line, Field(max_length=100, description="As the last test showed it.", pattern=r"^SHA256:[A-Za-z0-9+/]{43}=?$")
+        str, Field(max_length=100, description="As the last test showed it.", pattern=r"^SHA256:[A-Za-z0-9+/]{43}=?$")
     ]
 
 
@@ -241,7 +247,8 @@ class BulkRetryInput(StrictModel):
             for name in sorted(named):
                 yield Fault(path=name, message="must not be given beside ids", code="exclusive")
         elif not named:
-            yield Fault(path="ids", message="is required, or at least one of code, connector, status, since")
+            message = "is required, or at least one of code, connector, status, since"
+            yield Fault(path="ids", message=message, code="missing")
         if self.status and "UNCONFIRMED" in self.status and not self.include_unconfirmed:
             yield Fault(path="include_unconfirmed", message="must be true: these may have arrived", code="confirmation")
 

@@ -75,6 +75,7 @@ class WebhookView(ApiView):
         "change_webhook",
         "Change a webhook",
         request=shapes.WebhookPatch,
+        is_body_required=False,
         request_examples={"Disable it": {"enabled": False}},
         answers={200: _ISSUED},
     )

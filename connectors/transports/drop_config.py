@@ -21,7 +21,7 @@ from connectors.transports.ssh_keys import (
     WrongPassphrase,
     load_private_key,
 )
-from connectors.validation import Line
+from connectors.validation import ON_ONE_LINE
 
 # How a form may show a field; the admin understands these.
 _FOR_SFTP: Final[JsonDict] = {"x-when": {"mode": ["sftp"]}}
@@ -44,7 +44,7 @@ def _host_key(text: str) -> str:
     return text
 
 
-FolderPath = Annotated[Line, Field(max_length=1024), AfterValidator(_folder_path)]
+FolderPath = Annotated[str, Field(max_length=1024), ON_ONE_LINE, AfterValidator(_folder_path)]
 
 
 class DropConfig(ConnectorConfig):
@@ -76,7 +76,7 @@ class DropConfig(ConnectorConfig):
         Field(title="Port", description="Port of the SFTP server.", ge=1, le=65535, json_schema_extra=_FOR_SFTP),
     ] = 22
     username: Annotated[
-        Annotated[Line, Field(max_length=255)] | None,
+        Annotated[str, Field(max_length=255), ON_ONE_LINE] | None,
         Field(title="User name", description="SFTP login name.", json_schema_extra=_FOR_SFTP),
     ] = None
     password: Annotated[
@@ -107,7 +107,7 @@ class DropConfig(ConnectorConfig):
         ),
     ] = None
     certificate: Annotated[
-        Annotated[Line, Field(max_length=10_000)] | None,
+        Annotated[str, Field(max_length=10_000), ON_ONE_LINE] | None,
         Field(
             title="Certificate",
             description="OpenSSH user certificate for the private key, on one line "
@@ -116,7 +116,7 @@ class DropConfig(ConnectorConfig):
         ),
     ] = None
     host_key: Annotated[
-        Annotated[Line, Field(max_length=2000), AfterValidator(_host_key)] | None,
+        Annotated[str, Field(max_length=2000), ON_ONE_LINE, AfterValidator(_host_key)] | None,
         Field(
             title="Host key",
             description="The server's public key (ssh-ed25519 AAAA...) or its fingerprint (SHA256:...). Without it "
