@@ -27,6 +27,7 @@ RETRY_DELAYS_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 8
 
 MAX_URL: Final = 2_000
 
+_MAX_HOST: Final = 253  # RFC 1035, section 2.3.4, as it is written
 _PREFIX: Final = "whsec_"
 _SECRET_SIZE: Final = 32
 _JITTER: Final = 0.1
@@ -138,6 +139,8 @@ def _target(url: str, policy: EgressPolicy) -> HttpTarget:
     is_plain = parsed.scheme == "http"
     if not (parsed.scheme == "https" or (is_plain and policy.allowed_networks)):
         raise ValueError("must begin with https://")
+    if len(parsed.raw_host) > _MAX_HOST:
+        raise ValueError(f"must name a host of at most {_MAX_HOST} characters")
     origin = str(parsed.copy_with(raw_path=b"/"))
     try:
         return HttpTarget(base_url=origin, allow_plain=is_plain, timeout_s=TIMEOUT_S, reads_answers=False)
