@@ -19,7 +19,59 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from connectors.exceptions import Fault, InvalidInput
 
-_NOT_ON_ONE_LINE: Final = _Rule(_single_line, f"^[^{_NOT_ON_ONE_LINE}]+$")
+_NOT_ON_ONE_LINE: Final = r"\u0000-\u001f\u007f-\u009f\u2028\u2029"
+_NOT_IN_LINES: Final = r"\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f"
+_SURROGATES: Final = r"\ud800-\udfff"  # which no text that came as UTF-8 has
+_CONTROL: Final = re.compile(f"[{_NOT_ON_ONE_LINE}{_SURROGATES}]")
+_CONTROL_BUT_LINES: Final = re.compile(f"[{_NOT_IN_LINES}{_SURROGATES}]")
+_CROSS_FIELD: Final = "cross_field"
+_FOREIGN: Final = ("value_error", "assertion_error")
+"""What pydantic makes of a plain ValueError: its text is a library's, which may repeat the input."""
+
+_WORDING: Final = (
+    ("Extra inputs are not permitted", "is not a known field"),
+    ("Field required", "is required"),
+    ("Decimal input should", "must"),
+    ("String should", "must"),
+    ("Input should", "must"),
+)
+
+
+def _single_line(text: str) -> str:
+    if not text.isprintable() and _CONTROL.search(text):  # the first is cheap, and true of nearly every text
+        raise PydanticCustomError("control_character", "must not contain control characters or line breaks")
+    if not text.strip():
+        raise PydanticCustomError("blank", "must not be blank")
+    return text
+
+
+def _single_line_or_empty(text: str) -> str:
+    return _single_line(text) if text else text
+
+
+def _many_lines(text: str) -> str:
+    if not text.isprintable() and _CONTROL_BUT_LINES.search(text):
+        raise PydanticCustomError("control_character", "must not contain control characters other than line breaks")
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """A check that stands in the JSON Schema, too."""
+
+    check: Callable[[str], str]
+    pattern: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"pattern": self.pattern, **handler(schema)}
+
+
+ON_ONE_LINE: Final = _Rule(_single_line, f"^[^{_NOT_ON_ONE_LINE}]+$")
 ON_ONE_LINE_OR_EMPTY: Final = _Rule(_single_line_or_empty, f"^[^{_NOT_ON_ONE_LINE}]*$")
 Line = Annotated[str, ON_ONE_LINE]
 """Text on one line: no control characters, not blank."""
