@@ -28,6 +28,8 @@ class Code(StrEnum):
     IDENTITY_CHANGED = "IDENTITY_CHANGED"
     # What the far end lets us do
     AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
+    TOKEN_REFUSED = "TOKEN_REFUSED"  # noqa: S105  # a name
+    ENDPOINT_UNUSABLE = "ENDPOINT_UNUSABLE"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     FOLDER_NOT_LISTED = "FOLDER_NOT_LISTED"
     PATH_NOT_FOUND = "PATH_NOT_FOUND"
@@ -118,6 +120,15 @@ CATALOGUE: Final[dict[Code, Text]] = {
     Code.AUTHENTICATION_FAILED: Text(
         message="The far end refused the credentials of {username}.",
         hint="Check the user name and enter the password or key again; deliveries wait until a test succeeds.",
+    ),
+    Code.TOKEN_REFUSED: Text(
+        message="{host} gives {username} no access token: {reason}.",
+        hint="Check the token address, the client and its secret or key, and the scope; deliveries wait until a test "
+        "succeeds.",
+    ),
+    Code.ENDPOINT_UNUSABLE: Text(
+        message="{host} takes nothing at the configured address (HTTP {status}).",
+        hint="Correct the address, path or method in the configuration; deliveries wait until a test succeeds.",
     ),
     Code.PERMISSION_DENIED: Text(
         message="{path} may not be written or read with this account.",
@@ -261,6 +272,7 @@ _UNNAMED: Final[dict[str, str]] = {
     "known": "none is installed",
     "reason": "the reason is not known",
     "day": "a day that is not known",
+    "status": "an error",
     "during": "",
     "where": "",
 }

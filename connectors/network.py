@@ -11,7 +11,7 @@ import ipaddress
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Final
@@ -114,6 +114,10 @@ class Dialer:
     """Opens TCP connections to addresses that the policy has checked."""
 
     policy: EgressPolicy
+
+    def to_allowed_networks(self) -> Dialer:
+        """Return a dialer for what is not encrypted: it goes only where the policy names the network."""
+        return replace(self, policy=replace(self.policy, only_allowed=True))
 
     def connect(self, host: str, port: int, *, timeout_s: float) -> socket.socket:
         """Return a connected socket with TCP_NODELAY and keepalive set.

@@ -5,19 +5,18 @@ Symmetric signatures only. What a receiver answers is its status; the body of an
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import secrets
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 import httpx2
 
-from connectors.network import Dialer, EgressPolicy
+from connectors.network import EgressPolicy
 from connectors.port import Context
 from connectors.transports.http import HttpTarget, open_session
 from connectors.transports.http_answers import retry_after_s
+from connectors.transports.http_signing import WEBHOOK_SECRET_PREFIX, webhook_signature
 
 TIMEOUT_S: Final = 15.0
 """A receiver should put work aside and answer at once; the specification recommends 15 to 30 seconds."""
@@ -28,7 +27,6 @@ RETRY_DELAYS_S: Final = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 8
 MAX_URL: Final = 2_000
 
 _MAX_HOST: Final = 253  # RFC 1035, section 2.3.4, as it is written
-_PREFIX: Final = "whsec_"
 _SECRET_SIZE: Final = 32
 _JITTER: Final = 0.1
 _MAX_RETRY_AFTER_S: Final = 86_400.0
@@ -65,13 +63,15 @@ class Reply:
 
 def new_secret() -> str:
     """Return a random secret, as it is shown to the receiver."""
-    return _PREFIX + b64encode(secrets.token_bytes(_SECRET_SIZE)).decode("ascii")
+    return WEBHOOK_SECRET_PREFIX + b64encode(secrets.token_bytes(_SECRET_SIZE)).decode("ascii")
 
 
 def sign(message: Message, *, timestamp: int) -> str:
     """Return the header `webhook-signature` for an attempt at this time, in seconds since 1970."""
-    content = f"{message.id}.{timestamp}.{message.body}".encode()
-    return " ".join(_signature(secret, content) for secret in message.secrets)
+    body = message.body.encode()
+    return " ".join(
+        webhook_signature(secret, message_id=message.id, timestamp=timestamp, body=body) for secret in message.secrets
+    )
 
 
 def check_url(url: str, policy: EgressPolicy) -> str:
@@ -97,8 +97,6 @@ def post(url: str, message: Message, context: Context, *, ca_bundle: str | None 
         TemporaryError, OutcomeUnknown: nobody answered, or with a redirect.
     """
     target = replace(_target(url, context.dialer.policy), ca_bundle=ca_bundle)
-    if target.allow_plain:
-        context = replace(context, dialer=Dialer(policy=replace(context.dialer.policy, only_allowed=True)))
     timestamp = int(context.clock.now().timestamp())
     headers = {
         "Content-Type": "application/json",
@@ -123,11 +121,6 @@ def delay_s(attempt: int, *, asked_s: float | None, jitter: float) -> float | No
         return None
     planned = RETRY_DELAYS_S[attempt - 1] * (1 + _JITTER * jitter)
     return max(planned, min(asked_s or 0.0, _MAX_RETRY_AFTER_S))
-
-
-def _signature(secret: str, content: bytes) -> str:
-    key = b64decode(secret.removeprefix(_PREFIX))
-    return f"v1,{b64encode(hmac.digest(key, content, hashlib.sha256)).decode('ascii')}"
 
 
 def _target(url: str, policy: EgressPolicy) -> HttpTarget:

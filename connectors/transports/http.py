@@ -73,7 +73,7 @@ class HttpTarget:
     """PEM certificates that are believed instead of the system's."""
     client_certificate: ClientCertificate | None = None
     allow_plain: bool = False
-    """Whether the base URL may begin with http://."""
+    """Whether the base URL may begin with http://; even then only networks that are allowed by name are reached so."""
     keep_cookies: bool = False
     """Whether cookies of this origin are sent back to it, as long as the session lasts."""
     timeout_s: float = 10.0
@@ -310,7 +310,8 @@ class _Connection:
 def _resolve(url: httpx2.URL, target: HttpTarget, context: Context, steps: StepRecorder) -> Endpoint:
     with steps.step("resolve") as note:
         host = url.raw_host.decode("ascii")
-        endpoint = context.dialer.resolve(host, _port(url), timeout_s=_wait_s(target, context))
+        dialer = context.dialer if url.scheme == "https" else context.dialer.to_allowed_networks()
+        endpoint = dialer.resolve(host, _port(url), timeout_s=_wait_s(target, context))
         note.detail = ", ".join(endpoint.addresses)
     return endpoint
 
