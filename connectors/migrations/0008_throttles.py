@@ -9,13 +9,6 @@ CREATE UNLOGGED TABLE connectors_throttle (
     resets_at timestamptz NOT NULL,
     used bigint NOT NULL
 );
-DO $$
-BEGIN
-    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'erpconnector_app') THEN
-        GRANT SELECT, INSERT, UPDATE, DELETE ON connectors_throttle TO erpconnector_app;
-    END IF;
-END
-$$;
 """
 
 
