@@ -119,7 +119,7 @@ class ExportAdmin(DeadLetters):
     def document(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the rendered document, exactly as it is sent."""
         export = self.find(request, object_id, ALL)
-        document, problem = _load(export)
+        document, problem = _read(export, actor_of(request))
         return self.render(
             request,
             "admin/connectors/erpexport/document.html",
@@ -133,7 +133,7 @@ class ExportAdmin(DeadLetters):
 
     def download(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Hand out the rendered document as a file."""
-        document, _ = _load(self.find(request, object_id, ALL))
+        document, _ = _read(self.find(request, object_id, ALL), actor_of(request))
         if document is None:
             raise Http404
         response = HttpResponse(document.content, content_type=document.media_type)
@@ -261,10 +261,10 @@ class ExportAdmin(DeadLetters):
         return HttpResponseRedirect(request.get_full_path())
 
 
-def _load(export: ERPExport) -> tuple[Document | None, str]:
+def _read(export: ERPExport, actor: Actor) -> tuple[Document | None, str]:
     """Return the document, or why there is none."""
     try:
-        document = documents.load(export)
+        document = documents.read(export, actor)
     except (DocumentError, TemporaryError) as error:
         return None, f"{error.message} {error.hint}"
     return document, "" if document else "The document is rendered when the order is sent for the first time."

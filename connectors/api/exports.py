@@ -162,7 +162,7 @@ class ExportDocumentView(ApiView):
     def get(self, request: Request, export_id: UUID) -> HttpResponseBase:
         """Fetch the bytes that every attempt sends; 404 while none are rendered."""
         try:
-            document = documents.load(found(of_organization(self.org), export_id))
+            document = documents.read(found(of_organization(self.org), export_id), self.actor)
         except (DocumentError, TemporaryError) as error:
             status = _WITHOUT_DOCUMENT.get(error.code, HTTPStatus.CONFLICT)
             return problem_response(request, status, error.code, detail=error.message, hint=error.hint)

@@ -14,6 +14,8 @@ from connectors.exceptions import DocumentError, TemporaryError
 from connectors.models import ERPExport
 from connectors.results import Document
 from connectors.services.shelves import shelf
+from tenants.actors import Actor
+from tenants.models import record
 
 log = structlog.get_logger(__name__)
 
@@ -52,6 +54,14 @@ def load(export: ERPExport) -> Document | None:
     document = load_many([export])[0]
     if isinstance(document, DocumentError):
         raise document
+    return document
+
+
+def read(export: ERPExport, actor: Actor) -> Document | None:
+    """Return the document to somebody who asked for it, which is recorded; see `load`."""
+    document = load(export)
+    if document is not None:
+        record(actor, "export.document_read", org=export.org, target=export, order_id=export.order_id)
     return document
 
 
