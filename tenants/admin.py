@@ -6,6 +6,7 @@ allows; Django's own model permissions play no part.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, Final, NoReturn
 from urllib.parse import urlencode
@@ -22,11 +23,11 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from tenants.actors import Actor
-from tenants.audit import Changes
+from tenants.audit import INSTALLATION, AuditLink, AuditSeal, Changes
 from tenants.middleware import roles_of
 from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role, record
 from tenants.roles import ALL, CONFIGURE
@@ -357,7 +358,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     gives_access = True
     list_display = ("name", "slug", "created_at")
     search_fields = ("name", "slug")
-    fields = ("name", "slug", "egress_networks", "digest_email", "created_at")
+    fields = ("name", "slug", "egress_networks", "digest_email", "audit_retention_days", "created_at")
     inlines = (MembershipInline,)
 
     def org_id_of(self, obj: Any) -> UUID:
@@ -368,7 +369,7 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Fix the slug once it is known to the world, and leave the networks to who runs the installation."""
         fixed = ("slug", "created_at") if obj else ("created_at",)
-        return fixed if request.user.is_superuser else (*fixed, "egress_networks")
+        return fixed if request.user.is_superuser else (*fixed, "egress_networks", "audit_retention_days")
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
         """Save and write it into the audit trail."""
@@ -544,6 +545,10 @@ class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what, when and from where."""
 
     may_view = CONFIGURE
+    fields = (
+        *("created_at", "organization", "action", "actor_label", "actor_kind", "actor_id", "address", "request_id"),
+        *("target_type", "target_id", "before_and_after", "more", "place", "seal"),
+    )
     list_display = ("created_at", "actor_label", "action", "target_type", "target_id", "organization", "address")
     list_filter = ("actor_kind", "action", "target_type", ("org", OrganizationFilter))
     list_select_related = ("org",)
@@ -551,6 +556,42 @@ class AuditEventAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     show_full_result_count = False
 
+    @admin.display(description="changes")
+    def before_and_after(self, event: AuditEvent) -> SafeString | str:
+        """Return each field that was changed, with its value before and after."""
+        rows = ((name, _shown(before), _shown(after)) for name, (before, after) in sorted(event.changes.items()))
+        lines = format_html_join("", "<tr><th>{}</th><td>{}</td><td>{}</td></tr>", rows)
+        table = "<table><thead><tr><th>field</th><th>before</th><th>after</th></tr></thead><tbody>{}</tbody></table>"
+        return format_html(table, lines) if lines else "-"
+
+    @admin.display(description="details")
+    def more(self, event: AuditEvent) -> SafeString | str:
+        """Return what else is known of it."""
+        rest = sorted((name, _shown(value)) for name, value in event.details.items() if name != "changes")
+        return format_html_join("", "<div>{}: {}</div>", rest) or "-"
+
+    @admin.display(description="place in the chain")
+    def place(self, event: AuditEvent) -> str:
+        """Return where it stands in its organisation's chain."""
+        link = AuditLink.objects.filter(event=event).first()
+        return str(link) if link else "none"
+
+    @admin.display(description="sealed")
+    def seal(self, event: AuditEvent) -> SafeString:
+        """Return when it was last sealed that nothing up to it was changed."""
+        link = AuditLink.objects.filter(event=event).first()
+        seals = AuditSeal.objects.filter(
+            chain_id=event.org_id or INSTALLATION, sequence__gte=link.sequence if link else 0
+        )
+        last = seals.order_by("-sealed_at").first() if link else None
+        return badge("good", f"{last.sealed_at:%Y-%m-%d %H:%M} UTC") if last else badge("wait", "not yet")
+
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Let the trail of one row be linked to."""
         return lookup in ("target_type", "target_id") or super().lookup_allowed(lookup, value, request)
+
+
+def _shown(value: Any) -> str:
+    if value is None or value == "":
+        return "-"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -251,3 +251,12 @@ def test_the_trail_is_offered_to_those_who_may_read_it(administrator: Client, ac
 
     assert trail in administrator.get(page).content.decode()
     assert trail not in browser_of(viewer).get(page).content.decode()
+
+
+def test_an_event_shows_what_was_changed_and_whether_it_is_sealed(administrator: Client, acme: Organization) -> None:
+    administrator.post(at("organization", "change", acme.pk), members_form(Membership.objects.get(), name="<b>New"))
+
+    page = administrator.get(at("auditevent", "change", done().pk)).content.decode()
+
+    assert "<tr><th>name</th><td>Acme GmbH</td><td>&lt;b&gt;New</td></tr>" in page
+    assert "not yet" in page
