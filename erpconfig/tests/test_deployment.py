@@ -136,7 +136,7 @@ connection.close_pool()
 @pytest.mark.parametrize(
     ("start", "expected"),
     [
-        ("import erpconfig.wsgi", ["7s", "3s", "1min"]),
+        ("from erpconfig import web_database; web_database.limit_time()", ["7s", "3s", "1min"]),
         ("import django; django.setup()", ["0", "0", "0"]),  # as manage.py does, also for workers and migrations
     ],
     ids=["web", "command"],
@@ -154,3 +154,5 @@ def test_only_web_requests_are_ended(start: str, expected: list[str]) -> None:
     )
 
     assert done.stdout.split() == expected
+    for entry_point in ("wsgi.py", "asgi.py"):
+        assert "\nweb_database.limit_time()\n" in (BASE_DIR / "erpconfig" / entry_point).read_text()

@@ -18,6 +18,7 @@ from erpconfig.paths import BASE_DIR
 
 pytestmark = pytest.mark.slow
 
+APPLICATION = "django.core.wsgi:get_wsgi_application()"
 PATIENCE = 1
 """Seconds that this server gives to a head and to a body."""
 
@@ -33,9 +34,10 @@ class Server:
         limits = {"WEB_HEAD_SECONDS": str(PATIENCE), "WEB_BODY_SECONDS": str(PATIENCE)}
         bind = f"{self.address[0]}:{self.address[1]}"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "gunicorn", "--config", "python:erpconfig.gunicorn", "--bind", bind],
+            # Nothing here needs a database, so there is none that would have to be migrated first.
+            [sys.executable, "-m", "gunicorn", "--config", "python:erpconfig.gunicorn", "--bind", bind, APPLICATION],
             cwd=BASE_DIR,
-            env=os.environ | changed | limits,
+            env=os.environ | changed | limits | {"DJANGO_SETTINGS_MODULE": "erpconfig.settings"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
         )
