@@ -7,10 +7,12 @@ from drf_spectacular.views import SpectacularSwaggerSplitView
 
 from connectors.api.schema_view import SchemaView
 from erpconfig import health
+from tenants import invitations
 
 urlpatterns = [
     path("", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
+    path("invitation/", invitations.page, name="invitation"),
     path("api/v1/schema", SchemaView.as_view(), name="schema"),
     path("api/v1/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
     path("api/v1/", include("connectors.api.urls")),

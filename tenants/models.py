@@ -155,6 +155,7 @@ class Membership(models.Model):
 
     class Meta:
         db_table = "membership"
+        ordering = ("-created_at", "-id")
         constraints = (models.UniqueConstraint(fields=("user", "org"), name="membership_once_per_user_and_org"),)
 
     def __str__(self) -> str:
@@ -189,7 +190,7 @@ class Invitation(models.Model):
 
     class Meta:
         db_table = "invitation"
-        ordering = ("-created_at",)
+        ordering = ("-created_at", "-id")
         constraints = (
             models.UniqueConstraint(
                 fields=("org", "email"),
@@ -226,7 +227,7 @@ class ServiceAccount(models.Model):
     class Meta:
         db_table = "service_account"
         verbose_name = "service account"
-        ordering = ("-created_at",)
+        ordering = ("-created_at", "-id")
         constraints = (
             models.UniqueConstraint(fields=("org", "name"), name="service_account_name_once_per_org"),
             models.UniqueConstraint(fields=("org", "id"), name="service_account_of_org"),
@@ -341,7 +342,7 @@ class ApiKey(models.Model):
     class Meta:
         db_table = "api_key"
         verbose_name = "API key"
-        ordering = ("-created_at",)
+        ordering = ("-created_at", "-id")
         constraints = (models.UniqueConstraint(fields=("org", "id"), name="api_key_of_org"),)
 
     def __str__(self) -> str:

@@ -46,8 +46,12 @@ class HasScope(BasePermission):
 
 
 def _is_sensitive(view: APIView, method: str, scope: Scope | None) -> bool:
-    """Return whether somebody with a session has to confirm who they are: it gives access, or `view.reveals` it."""
-    return scope in (Scope.KEYS_MANAGE, Scope.MEMBERS_MANAGE) or method in getattr(view, "reveals", ())
+    """Return whether somebody with a session has to confirm who they are: it gives access, or `view.reveals` it.
+
+    What takes access away must never wait.
+    """
+    gives_access = scope in (Scope.KEYS_MANAGE, Scope.MEMBERS_MANAGE) and method != "DELETE"
+    return gives_access or method in getattr(view, "reveals", ())
 
 
 def _not_for(role: Role, holders: frozenset[Role]) -> Forbidden:

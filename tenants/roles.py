@@ -92,3 +92,8 @@ def held_by(role: str, narrowed_to: Iterable[str] = ()) -> frozenset[Scope]:
     """
     named = frozenset(narrowed_to)
     return frozenset(scope for scope in _HELD[Role(role)] if scope in named) if named else _HELD[Role(role)]
+
+
+def beyond(role: str, scopes: Iterable[str]) -> list[str]:
+    """Return those of the scopes that a role does not hold."""
+    return sorted(set(scopes) - _HELD[Role(role)])

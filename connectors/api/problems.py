@@ -32,8 +32,9 @@ from connectors.exceptions import (
     UnknownConnector,
 )
 from connectors.results import TestResult
-from connectors.services.errors import Gone, IdempotencyKeyReused, Refused, TooManyTests
+from connectors.services.errors import Gone, IdempotencyKeyReused, TooManyTests
 from connectors.validation import prefixed
+from tenants.errors import Conflict, Vanished
 
 MEDIA_TYPE: Final = "application/problem+json"
 VALIDATION_ERROR: Final = "VALIDATION_ERROR"
@@ -140,9 +141,9 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
             response = _by_status(request, HTTPStatus.TOO_MANY_REQUESTS, error.message, error.hint)
             response["Retry-After"] = str(error.retry_after)
             return response
-        case Gone():
+        case Gone() | Vanished():
             return _by_status(request, HTTPStatus.NOT_FOUND)
-        case Refused():
+        case Conflict():
             reused = isinstance(error, IdempotencyKeyReused)
             status = HTTPStatus.UNPROCESSABLE_ENTITY if reused else HTTPStatus.CONFLICT
             return problem_response(

@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from tenants.errors import Conflict
 
 
-class Refused(Exception):
+class Refused(Conflict):
     """The present state does not allow it."""
-
-    code: ClassVar[str] = "CONFLICT"
-    hint: ClassVar[str] = ""
-
-    def __init__(self, **details: Any) -> None:
-        """Refuse, with safe details for machines, such as the id of what stands in the way."""
-        self.details = details
-        self.message = self.__doc__ or ""
-        super().__init__(self.message)
 
 
 class ActiveConnectorExists(Refused):

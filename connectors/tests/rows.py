@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from connectors.models import AcknowledgementRecord, ERPConnection, ERPExport
 from connectors.testing import sample_orders
-from tenants.models import AuditEvent, Organization
+from tenants.models import AuditEvent, Invitation, Organization
 
 _numbers = count(1)
 
@@ -57,5 +57,21 @@ def an_acknowledgement(connection: ERPConnection, **columns: Any) -> Acknowledge
         org_id=connection.org_id,
         connection=connection,
         **{"name": f"ack_{number}.json", "fingerprint": f"{number:064}", "outcome": "UNMATCHED", "status": "ACKED"}
+        | columns,
+    )
+
+
+def an_invitation(org: Organization, **columns: Any) -> Invitation:
+    """Return an open invitation whose mail nobody has."""
+    number = next(_numbers)
+    return Invitation.objects.create(
+        org=org,
+        **{
+            "email": f"invited-{number}@mail.test",
+            "role": "VIEWER",
+            "token_sha256": f"{number:064}",
+            "invited_by": "test",
+            "expires_at": timezone.now() + timedelta(days=7),
+        }
         | columns,
     )

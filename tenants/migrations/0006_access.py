@@ -134,6 +134,10 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
+        migrations.AlterModelOptions(name="membership", options={"ordering": ("-created_at", "-id")}),
+        migrations.AlterModelOptions(
+            name="apikey", options={"ordering": ("-created_at", "-id"), "verbose_name": "API key"}
+        ),
         migrations.CreateModel(
             name="Invitation",
             fields=[
@@ -157,7 +161,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 "db_table": "invitation",
-                "ordering": ("-created_at",),
+                "ordering": ("-created_at", "-id"),
                 "constraints": [
                     models.UniqueConstraint(
                         condition=models.Q(("accepted_at", None), ("revoked_at", None)),
@@ -190,7 +194,7 @@ class Migration(migrations.Migration):
             options={
                 "verbose_name": "service account",
                 "db_table": "service_account",
-                "ordering": ("-created_at",),
+                "ordering": ("-created_at", "-id"),
                 "constraints": [
                     models.UniqueConstraint(fields=("org", "name"), name="service_account_name_once_per_org"),
                     models.UniqueConstraint(fields=("org", "id"), name="service_account_of_org"),

@@ -113,7 +113,7 @@ class TestMembers:
         self, administrator: Client, acme: Organization, viewer: Membership
     ) -> None:
         other = User.objects.create_user("other")
-        form = members_form(*Membership.objects.all(), name=acme.name) | {
+        form = members_form(*Membership.objects.order_by("created_at"), name=acme.name) | {
             "memberships-1-role": Role.OPS,
             "memberships-1-user": other.pk,
         }
@@ -146,7 +146,7 @@ class TestMembers:
         assert Membership.objects.count() == 1
 
     def test_removing_one_is_recorded(self, administrator: Client, acme: Organization, viewer: Membership) -> None:
-        form = members_form(*Membership.objects.all(), name=acme.name) | {"memberships-1-DELETE": "on"}
+        form = members_form(*Membership.objects.order_by("created_at"), name=acme.name) | {"memberships-1-DELETE": "on"}
 
         administrator.post(at("organization", "change", acme.pk), form)
 

@@ -54,8 +54,8 @@ def _fresh():
 
 @pytest.fixture
 def caller() -> Callable[..., Caller]:
-    def make(org, role=Role.ADMIN, name="test key"):
-        return Caller(ApiKey.objects.issue(org=org, role=role, name=name)[1])
+    def make(org, role=Role.ADMIN, name="test key", **columns):
+        return Caller(ApiKey.objects.issue(org=org, role=role, name=name, **columns)[1])
 
     return make
 

@@ -6,19 +6,22 @@ from contextlib import contextmanager
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from connectors.api.urls import urlpatterns
 from connectors.models import ERPConnection, ERPExport
 from connectors.testing import sample_orders
 from connectors.tests.api.conftest import Caller, problem
-from connectors.tests.rows import an_acknowledgement, things_done
-from tenants.models import Role
+from connectors.tests.rows import an_acknowledgement, an_invitation, things_done
+from tenants.models import Membership
+from tenants.roles import Role, Scope
 
 EVERYBODY = {"ADMIN", "INTEGRATOR", "OPS", "VIEWER"}
 OPERATORS = {"ADMIN", "INTEGRATOR", "OPS"}
 INTEGRATORS = {"ADMIN", "INTEGRATOR"}
 APPROVERS = {"ADMIN", "OPS"}
+ADMINISTRATORS = {"ADMIN"}
 
 # The contract, written once more: a role that is added to a view has to be added here as well.
 CONTRACT = {
@@ -77,6 +80,51 @@ CONTRACT = {
     ("GET", "exports/<export_id>/timeline"): EVERYBODY,
     ("GET", "audit-events"): INTEGRATORS,
     ("GET", "audit-events/export"): INTEGRATORS,
+    ("GET", "api-keys"): ADMINISTRATORS,
+    ("POST", "api-keys"): ADMINISTRATORS,
+    ("GET", "api-keys/<key_id>"): ADMINISTRATORS,
+    ("PATCH", "api-keys/<key_id>"): ADMINISTRATORS,
+    ("DELETE", "api-keys/<key_id>"): ADMINISTRATORS,
+    ("POST", "api-keys/<key_id>/rotate"): ADMINISTRATORS,
+    ("GET", "service-accounts"): ADMINISTRATORS,
+    ("POST", "service-accounts"): ADMINISTRATORS,
+    ("GET", "service-accounts/<account_id>"): ADMINISTRATORS,
+    ("PATCH", "service-accounts/<account_id>"): ADMINISTRATORS,
+    ("DELETE", "service-accounts/<account_id>"): ADMINISTRATORS,
+    ("GET", "members"): ADMINISTRATORS,
+    ("GET", "members/<member_id>"): ADMINISTRATORS,
+    ("PATCH", "members/<member_id>"): ADMINISTRATORS,
+    ("DELETE", "members/<member_id>"): ADMINISTRATORS,
+    ("GET", "invitations"): ADMINISTRATORS,
+    ("POST", "invitations"): ADMINISTRATORS,
+    ("GET", "invitations/<invitation_id>"): ADMINISTRATORS,
+    ("DELETE", "invitations/<invitation_id>"): ADMINISTRATORS,
+}
+
+# And what an API key needs that is confined to scopes, by the first part of the address and the method; then what
+# differs from that. None: nothing.
+BY_RESOURCE = {
+    "me": {"GET": None},
+    "connector-types": {"GET": None},
+    "connectors": dict.fromkeys(("POST", "PATCH", "DELETE"), "connections:write") | {"GET": "connections:read"},
+    "exports": {"GET": "exports:read", "POST": "exports:manage"},
+    "acknowledgements": {"GET": "acknowledgements:read", "POST": "acknowledgements:resolve"},
+    "webhooks": dict.fromkeys(("POST", "PATCH", "DELETE"), "webhooks:write") | {"GET": "webhooks:read"},
+    "audit-events": {"GET": "audit:read"},
+    "api-keys": dict.fromkeys(("POST", "PATCH", "DELETE"), "keys:manage") | {"GET": "keys:read"},
+    "service-accounts": dict.fromkeys(("POST", "PATCH", "DELETE"), "keys:manage") | {"GET": "keys:read"},
+    "members": dict.fromkeys(("PATCH", "DELETE"), "members:manage") | {"GET": "members:read"},
+    "invitations": dict.fromkeys(("POST", "DELETE"), "members:manage") | {"GET": "members:read"},
+}
+OTHERWISE = {
+    "connectors/test": "connections:test",
+    "connectors/tests/<test_id>/cancel": "connections:test",
+    "connectors/<connection_id>/test": "connections:test",
+    "connectors/<connection_id>/staged/test": "connections:test",
+    "connectors/<connection_id>/pause": "connections:pause",
+    "connectors/<connection_id>/resume": "connections:pause",
+    "exports/preview": "exports:submit",
+    "exports/<export_id>/approve": "exports:approve",
 }
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 
@@ -99,6 +147,13 @@ def filled(route, ids):
     return re.sub(r"<(\w+)>", lambda match: str(ids[match[1]]), route)
 
 
+def needed(method, route):
+    """Return the scope that a call needs."""
+    if (method, route) == ("POST", "exports"):
+        return "exports:submit"
+    return OTHERWISE.get(route, BY_RESOURCE[route.partition("/")[0]][method])
+
+
 def nothing():
     """Return an id for each place in a route, of which there is no row."""
     return defaultdict(uuid4, connector_type="MOCK")
@@ -108,8 +163,21 @@ def test_the_url_table_is_the_contract():
     assert set(operations()) == set(CONTRACT)
 
 
+def test_a_key_with_scopes_may_what_they_say_and_no_more(acme, caller):
+    with_only = {scope: caller(acme, scopes=[scope]) for scope in Scope}
+    with_all_but = {scope: caller(acme, scopes=[each for each in Scope if each != scope]) for scope in Scope}
+    for method, route in operations():
+        scope, path = needed(method, route), filled(route, nothing())
+        with undone():
+            assert with_only[scope or Scope.AUDIT_READ](method, path).status_code not in (401, 403), (method, route)
+
+        if scope:
+            hint = problem(with_all_but[scope](method, path), 403, "FORBIDDEN")["hint"]
+            assert hint == f"It needs the scope {scope}.", (method, route)
+
+
 @pytest.fixture
-def ids(api, mock):
+def ids(acme, api, mock):
     webhook = api.post("webhooks", {"name": "shop", "url": "https://169.254.169.254/hook"}).json()  # nothing goes there
     export = api.submit(sample_orders.minimal().as_json()).json()
     api.post(f"connectors/{mock['id']}/test")
@@ -123,6 +191,10 @@ def ids(api, mock):
         "acknowledgement_id": str(answer.pk),
         "webhook_id": webhook["id"],
         "delivery_id": api.get(f"webhooks/{webhook['id']}/deliveries").json()["results"][0]["id"],
+        "key_id": api.post("api-keys", {"name": "till", "role": "VIEWER"}).json()["id"],
+        "account_id": api.post("service-accounts", {"name": "shop", "role": "OPS"}).json()["id"],
+        "member_id": str(Membership.objects.create(user=User.objects.create_user("ada"), org=acme, role="OPS").pk),
+        "invitation_id": str(an_invitation(acme).pk),
     }
 
 

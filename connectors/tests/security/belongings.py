@@ -17,10 +17,10 @@ from django.db import models
 from connectors.models import ERPExport, ExportAttempt
 from connectors.services import connections, diagnosis, documents, exports, revisions, webhooks
 from connectors.testing import sample_orders
-from connectors.tests.rows import an_acknowledgement, an_export
+from connectors.tests.rows import an_acknowledgement, an_export, an_invitation
 from tenants import scope
 from tenants.actors import Actor
-from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role
+from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role, ServiceAccount
 
 HOW = "add one to `Belongings.of` in connectors/tests/security/belongings.py"
 
@@ -88,8 +88,12 @@ class Belongings:
                 "acknowledgement_id": an_acknowledgement(connection, name=f"ack_{word}.json"),
                 "webhook_id": webhook,
                 "delivery_id": webhook.deliveries.first(),
+                "key_id": key,
+                "account_id": ServiceAccount.objects.create(org=org, name=f"{word} program", role=Role.OPS),
+                "member_id": member,
+                "invitation_id": an_invitation(org, email=f"{word}-guest@mail.test", invited_by=f"{word} inviter"),
             },
-            others=(org, failed, attempt, key, member, member.user, AuditEvent.objects.of(org).first()),
+            others=(org, failed, attempt, member.user, AuditEvent.objects.of(org).first()),
         )
 
     @property

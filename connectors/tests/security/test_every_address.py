@@ -7,13 +7,14 @@ from urllib.parse import urlencode
 from uuid import uuid4
 
 import pytest
+from django.contrib.auth.models import User
 from django.urls import get_resolver
 
 from connectors.services import connections, exports, revisions, webhooks
 from connectors.testing import sample_orders
-from connectors.tests.rows import an_acknowledgement
+from connectors.tests.rows import an_acknowledgement, an_invitation
 from connectors.tests.security.samples import SAMPLES, secrets_of
-from tenants.models import Role
+from tenants.models import ApiKey, Membership, Role, ServiceAccount
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +45,10 @@ def ids(sample, config, acme, actor):
         "webhook_id": webhook.pk,
         "delivery_id": webhook.deliveries.get().pk,
         "acknowledgement_id": an_acknowledgement(connection).pk,
+        "key_id": ApiKey.objects.issue(org=acme, role=Role.VIEWER, name="till")[0].pk,
+        "account_id": ServiceAccount.objects.create(org=acme, name="program", role=Role.OPS).pk,
+        "member_id": Membership.objects.create(user=User.objects.create_user("ada"), org=acme, role=Role.OPS).pk,
+        "invitation_id": an_invitation(acme).pk,
         "connector_type": sample.connector_type,
     }
 
