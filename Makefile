@@ -6,7 +6,7 @@ PYTHON := .venv/bin/python
 HERE := $(realpath $(dir $(lastword $(MAKEFILE_LIST))))
 
 ifneq ($(HERE),$(CURDIR))
-help demo run stop env test faults lint lock sbom bench bench-soak screenshots:
+help demo run stop env test faults fuzz lint lock sbom bench bench-soak screenshots:
 	@$(MAKE) --no-print-directory -C '$(HERE)' $@
 else
 
@@ -41,6 +41,11 @@ faults: .venv/ready-dev ## break everything at random: SEED=… ROUNDS=… for o
 	$(PYTHON) -m connectors.tests.faults $(if $(SEED),--seed $(SEED)) --rounds $(or $(ROUNDS),5)
 	FAULTS_EXAMPLES=200 $(PYTHON) -m pytest -q -n 2 $(if $(SEED),--hypothesis-seed $(SEED)) \
 	    connectors/tests/faults/test_state_machine.py
+
+.PHONY: fuzz
+fuzz: .venv/ready-dev ## ask the API and the parsers anything: SEED=… EXAMPLES=… for others or more
+	FUZZ_SEED=$(or $(SEED),$(shell date +%s)) FUZZ_EXAMPLES=$(or $(EXAMPLES),100) $(PYTHON) -m pytest -q -n 2 \
+	    --show-capture=stdout connectors/tests/fuzz
 
 .PHONY: lint
 lint: .venv/ready-dev ## format, types, layers, migrations, security

@@ -1,0 +1,46 @@
+"""What random requests have found, each in its smallest form."""
+
+from __future__ import annotations
+
+import pytest
+
+from connectors.exceptions import InvalidOrder
+from connectors.order import Order
+from connectors.testing import sample_orders
+from connectors.tests.api.conftest import _fresh, api, caller, paths  # noqa: F401  # fixtures
+
+
+def test_a_host_is_no_longer_than_a_name_can_be(api):  # noqa: F811
+    url = "https://" + ".".join(["a" * 63] * 4) + ".test/"
+
+    assert paths(api.post("webhooks", {"name": "shop", "url": url})) == ["url"]
+
+
+@pytest.mark.parametrize("time", ["2025-12-26T10:00:00%2B17:40", "2025-12-26T10:00:00-23:59"])
+def test_a_time_may_have_any_offset(api, time):  # noqa: F811
+    """The database takes none beyond 15:59."""
+    assert api.get(f"exports?created_after={time}").status_code == 200
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00%2B17:40", "9999-12-31T23:00:00-17:40"])
+def test_a_time_that_is_none_in_utc_is_refused(api, time):  # noqa: F811
+    assert paths(api.get(f"exports?created_after={time}")) == ["created_after"]
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+17:40", "9999-12-31T23:00:00-17:40"])
+def test_an_order_was_approved_at_a_time_in_utc(time):
+    with pytest.raises(InvalidOrder) as refused:
+        Order.parse(sample_orders.minimal().as_json() | {"approved_at": time})
+
+    assert [(fault.path, fault.code) for fault in refused.value.faults] == [("approved_at", "datetime_range")]
+
+
+@pytest.mark.parametrize("reason", ["a\nb", " ", "x" * 501])
+def test_a_fault_names_the_field_and_no_part_of_our_code(api, reason):  # noqa: F811
+    created = api.post("connectors", {"connector_type": "MOCK", "config": {}}).json()
+
+    assert paths(api.post(f"connectors/{created['id']}/activate", {"reason": reason})) == ["reason"]
+
+
+def test_what_is_missing_is_called_missing(api):  # noqa: F811
+    assert [fault["code"] for fault in api.post("exports/retry", {}).json()["errors"]] == ["missing"]
