@@ -33,6 +33,7 @@ from connectors.results import (
     Document,
     ExportResult,
     MalformedAcknowledgement,
+    NumberRange,
     RemoteIdentity,
     Settlement,
     StepStatus,
@@ -264,6 +265,9 @@ class ExportContext(Context):
     """When the export was accepted; file names and documents take their time from here."""
     attempt: int
     """The number of this attempt, from 1."""
+    number: int | None = None
+    """The document's number in the connector's `number_range`. None: there is no range, or this is a preview, in which
+    a placeholder stands in its place."""
     idempotency_key: str
     """The same for every attempt of the export."""
     document: Document | None = None
@@ -428,6 +432,10 @@ class ERPConnectorPort(ABC, Generic[ConfigT]):
     def open_session(self, config: ConfigT, context: Context) -> AbstractContextManager[ExportSession]:
         """Log in once for many exports."""
         raise UnsupportedFeature(feature="a session")
+
+    def number_range(self, config: ConfigT) -> NumberRange | None:
+        """Return the range in which the documents are numbered without a gap; None where they have no number."""
+        return None
 
     def guarantee_of(self, config: ConfigT) -> Guarantee:
         """Return the promise against a second delivery that holds with this configuration."""

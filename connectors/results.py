@@ -20,6 +20,8 @@ class Document:
     filename: str
     content: bytes = field(repr=False)
     media_type: str
+    reference: str = ""
+    """What the far end's answers call the order, where it is not the name of the file."""
 
     @property
     def size(self) -> int:
@@ -151,20 +153,48 @@ class TestResult:
 class AckStatus(StrEnum):
     """What the ERP says of an order it received."""
 
+    RECEIVED = "RECEIVED"  #: it has arrived and can be read; whether it becomes an order is still to be said
     ACKED = "ACKED"  #: it is an order there now
     REJECTED = "REJECTED"  #: it will never be one
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberRange:
+    """Numbers that follow each other without a gap, such as those of the interchanges from one partner to another."""
+
+    name: str
+    """Tells it from the other ranges of the organisation."""
+    first: int = 1
+    """No document gets a lower number."""
+    last: int
+    """No document gets a higher number: the format has no place for it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Numbered:
+    """A document as an answer names it that does not know the document's file name."""
+
+    range_name: str
+    number: int | None = None
+    """Its number in the range, or None …"""
+    reference: str = ""
+    """… and its `Document.reference`: the last document of this range that had it is meant."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Acknowledgement:
     """The ERP's answer to one document."""
 
-    filename: str
-    """The document's name, by which the export is found."""
+    filename: str = ""
+    """The document's name, by which the export is found, or …"""
+    numbered: Numbered | None = None
+    """… its number or reference."""
     status: AckStatus
     erp_order_id: str | None = None
     error_code: str | None = None
     message: str | None = None
+    warnings: tuple[str, ...] = ()
+    """What somebody should look at although the order was accepted, such as quantities that the ERP changed."""
     processed_at: datetime | None = None
     source: str | None = None
     """The name of the file or message that brought it, where it has one."""

@@ -6,6 +6,7 @@ from connectors.models.diagnosis import ConnectionTest, TestState, TestSubject
 from connectors.models.export import ERPExport, ExportAttempt, ExportStatus, Outcome
 from connectors.models.installation import Installation
 from connectors.models.key import EncryptionKey, KeyState, QuarantinedRow
+from connectors.models.number import DocumentNumber, NumberRangeRecord
 from connectors.models.revision import ConnectionRevision
 from connectors.models.webhook import DisabledBecause, Webhook, WebhookDelivery, WebhookEvent, WebhookState
 
@@ -16,6 +17,7 @@ __all__ = [
     "ConnectionStatus",
     "ConnectionTest",
     "DisabledBecause",
+    "DocumentNumber",
     "ERPConnection",
     "ERPExport",
     "EncryptionKey",
@@ -24,6 +26,7 @@ __all__ = [
     "Health",
     "Installation",
     "KeyState",
+    "NumberRangeRecord",
     "Outcome",
     "QuarantinedRow",
     "TestState",

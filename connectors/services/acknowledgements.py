@@ -44,8 +44,8 @@ from connectors.models.export import RETRYABLE, ExportQuerySet
 from connectors.order import Order
 from connectors.port import Awaited, Context
 from connectors.registry import registry
-from connectors.results import Acknowledgement, AckStatus, MalformedAcknowledgement, Settlement
-from connectors.services import configurations, health
+from connectors.results import Acknowledgement, AckStatus, MalformedAcknowledgement, Numbered, Settlement
+from connectors.services import configurations, health, numbers
 from connectors.services.contexts import make_context
 from connectors.services.crews import Crew
 from connectors.services.errors import NotOpen
@@ -68,6 +68,13 @@ _IN_DOUBT_FOR: Final = timedelta(days=30)
 _ASKED_ABOUT: Final = 500
 """Of so many exports an ERP is asked in one look, where it has to be asked about each."""
 
+_ENDS: Final = {
+    AckStatus.RECEIVED: (ExportStatus.SENT, "export.received"),
+    AckStatus.ACKED: (ExportStatus.ACKED, "export.acknowledged"),
+    AckStatus.REJECTED: (ExportStatus.REJECTED, "export.rejected"),
+}
+"""What becomes of an export that was sent, or may have been, and what the log calls that."""
+
 _NEVER_ARRIVED: Final = (ExportStatus.FAILED, ExportStatus.CANCELLED)
 _CODES: Final = {
     AckOutcome.UNMATCHED: Code.ACKNOWLEDGEMENT_UNMATCHED,
@@ -78,7 +85,7 @@ _CODES: Final = {
 """What is to be said of an acknowledgement that waits for a person."""
 
 
-_NEEDED: Final = ("connection_id", "status", "outcome_unknown", "superseded_at", "erp_order_id")
+_NEEDED: Final = ("connection_id", "status", "outcome_unknown", "superseded_at", "erp_order_id", "warnings")
 """What has to be known of an export, which may be large."""
 
 _MAY_CHANGE: Final = [AckOutcome.UNMATCHED, AckOutcome.MALFORMED, AckOutcome.CONTRADICTS]
@@ -276,7 +283,7 @@ class _Ledger:
     def settle(self, answer: Acknowledgement) -> Settlement:
         """Record one answer with the export it belongs to."""
         with transaction.atomic():
-            export = self._find(answer.filename)
+            export = self._find(answer.filename, answer.numbered)
             if export is not None and export.status == ExportStatus.SENDING:
                 return Settlement.LATER
             outcome = _outcome(export, answer)
@@ -286,11 +293,11 @@ class _Ledger:
             self._note(
                 export,
                 outcome,
-                name=answer.source or answer.filename,
+                name=answer.source or answer.filename or str(answer.numbered),
                 fingerprint=answer.fingerprint or _fingerprint(answer),
                 status=answer.status,
                 erp_order_id=as_erp_order_id(_storable(answer.erp_order_id)),
-                error=None if answer.status is AckStatus.ACKED else _refusal(answer),
+                error=_refusal(answer) if answer.status is AckStatus.REJECTED else None,
                 processed_at=_storable_moment(answer.processed_at),
             )
         self._rest()
@@ -318,10 +325,16 @@ class _Ledger:
             give_back()
         self._rested_at = now
 
-    def _find(self, filename: str) -> ERPExport | None:
-        """Return the export of this name, locked: nobody else settles it meanwhile."""
-        of_that_name = ERPExport.objects.filter(org_id=self._connection.org_id, filename=_storable(filename))
-        export: ERPExport | None = of_that_name.only(*_NEEDED).select_for_update().order_by("-created_at").first()
+    def _find(self, filename: str, numbered: Numbered | None = None) -> ERPExport | None:
+        """Return the export that an answer names, locked: nobody else settles it meanwhile."""
+        named = ERPExport.objects.filter(org_id=self._connection.org_id)
+        if filename:
+            named = named.filter(filename=_storable(filename))
+        elif numbered and (pk := numbers.find(self._connection.org_id, numbered)):
+            named = named.filter(pk=pk)
+        else:
+            return None
+        export: ERPExport | None = named.only(*_NEEDED).select_for_update().order_by("-created_at").first()
         return export
 
     def _note(
@@ -359,6 +372,8 @@ def _outcome(export: ERPExport | None, answer: Acknowledgement) -> AckOutcome:
             return AckOutcome.APPLIED
         case ExportStatus.PENDING if export.outcome_unknown:
             return AckOutcome.APPLIED
+        case ExportStatus.ACKED | ExportStatus.REJECTED if answer.status is AckStatus.RECEIVED:
+            return AckOutcome.REPEATED
         case ExportStatus.ACKED | ExportStatus.REJECTED if _says_the_same(export, answer):
             return AckOutcome.REPEATED
         case ExportStatus.PENDING:
@@ -382,21 +397,30 @@ def _settlement(export: ERPExport | None, outcome: AckOutcome) -> Settlement:
 
 
 def _settle(export: ERPExport, answer: Acknowledgement) -> None:
-    """Let the export end as the ERP says, unless it has ended already."""
-    if export.status not in (ExportStatus.SENT, ExportStatus.UNCONFIRMED, ExportStatus.PENDING):
-        return
+    """Let the export be what the ERP says; one that has ended already is at most given the number it had not yet."""
     now = timezone.now()
-    accepted = answer.status is AckStatus.ACKED
-    ERPExport.objects.filter(pk=export.pk).update(
-        status=ExportStatus.ACKED if accepted else ExportStatus.REJECTED,
-        erp_order_id=as_erp_order_id(_storable(answer.erp_order_id)) or export.erp_order_id,
-        error=None if accepted else _refusal(answer),
+    row = ERPExport.objects.filter(pk=export.pk)
+    said = {
+        "erp_order_id": as_erp_order_id(_storable(answer.erp_order_id)) or export.erp_order_id,
+        "warnings": [*export.warnings, *(text for text in answer.warnings if text not in export.warnings)],
+        "updated_at": now,
+    }
+    if export.status not in (ExportStatus.SENT, ExportStatus.UNCONFIRMED, ExportStatus.PENDING):
+        if answer.status is AckStatus.ACKED and export.status == ExportStatus.ACKED and not export.erp_order_id:
+            row.update(**said)
+        return
+    status, event = _ENDS[answer.status]
+    if status == ExportStatus.SENT:
+        said["sent_at"] = Coalesce("sent_at", now)
+    row.update(
+        **said,
+        status=status,
+        error=_refusal(answer) if status == ExportStatus.REJECTED else None,
         outcome_unknown=False,
         next_attempt_at=None,
-        finished_at=now,
-        updated_at=now,
+        finished_at=None if status == ExportStatus.SENT else now,
     )
-    log.info("export.acknowledged" if accepted else "export.rejected", **_named(export))
+    log.info(event, **_named(export))
 
 
 def _refusal(answer: Acknowledgement) -> dict[str, Any]:

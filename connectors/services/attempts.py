@@ -7,9 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
+from uuid import UUID
 
 import structlog
 from django.conf import settings
+from django.db import transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
@@ -27,8 +29,8 @@ from connectors.exceptions import (
 from connectors.models import ConnectionRevision, ERPExport, Outcome
 from connectors.order import Order
 from connectors.port import ExportContext
-from connectors.results import Document, ExportResult
-from connectors.services import claims, documents
+from connectors.results import Document, ExportResult, NumberRange
+from connectors.services import claims, documents, numbers
 from connectors.services.contexts import make_context
 from connectors.services.lines import Line
 from connectors.services.pooling import give_back
@@ -94,12 +96,12 @@ def prepare(line: Line, attempts: Sequence[Attempt]) -> None:
             attempt.order = _order(attempt.export)
     _load([attempt for attempt in attempts if attempt.error is None])
     fresh = [attempt for attempt in attempts if attempt.error is None and attempt.document is None]
-    if line.connector.supports_render:
-        for attempt in fresh:
-            with _noted(attempt), any_fault_is(DocumentError):
-                assert attempt.order is not None
-                attempt.document = line.connector.render(attempt.order, line.config, attempt.context)
-        _freeze([attempt for attempt in fresh if attempt.error is None])
+    if not line.connector.supports_render:
+        return
+    if number_range := line.connector.number_range(line.config):
+        _render_numbered(line, fresh, number_range)
+    else:
+        _freeze([attempt for attempt in fresh if _render(line, attempt)])
 
 
 def look_up(line: Line, attempt: Attempt) -> ExportResult | None:
@@ -166,18 +168,67 @@ def _load(attempts: Sequence[Attempt]) -> None:
                 attempt.document = document
 
 
-def _freeze(attempts: Sequence[Attempt]) -> None:
-    """Store the documents that were rendered now; from here on every attempt sends these bytes."""
+def _render(line: Line, attempt: Attempt, *, number: int | None = None) -> bool:
+    """Render the document of an attempt; return whether that was possible."""
+    attempt.context = replace(attempt.context, number=number)
+    with _noted(attempt), any_fault_is(DocumentError):
+        assert attempt.order is not None
+        attempt.document = line.connector.render(attempt.order, line.config, attempt.context)
+    return attempt.error is None
+
+
+def _render_numbered(line: Line, attempts: Sequence[Attempt], number_range: NumberRange) -> None:
+    """Render documents with the next numbers, which are taken only as the documents are frozen.
+
+    So what cannot be rendered uses up no number. Where somebody else was faster, all of it is done anew.
+    """
+    left, org_id = attempts, line.connection.org_id
+    while left:
+        last = numbers.last(org_id, number_range)
+        rendered: list[Attempt] = []
+        for attempt in left:
+            number = last + len(rendered) + 1
+            if number > number_range.last:
+                attempt.error = DocumentError(where=": its range of control numbers is used up")
+            elif _render(line, attempt, number=number):
+                rendered.append(attempt)
+        frozen = numbers.Taking(org_id, number_range, after=last, exports=_references(rendered))
+        left = [] if _freeze(rendered, frozen) else [each for each in rendered if each.is_ours and each.error is None]
+
+
+def _references(attempts: Sequence[Attempt]) -> list[tuple[UUID, str]]:
+    return [(attempt.export.pk, attempt.document.reference) for attempt in attempts if attempt.document]
+
+
+def _freeze(attempts: Sequence[Attempt], taking: numbers.Taking | None = None) -> bool:
+    """Store the documents that were rendered now; from here on every attempt sends these bytes.
+
+    Args:
+        attempts: with their documents.
+        taking: takes the numbers that stand in them.
+
+    Returns:
+        False when nothing was frozen because not all of the numbers could be taken, or not all exports are ours.
+    """
     if not attempts:
-        return
+        return True
     rendered = [attempt.document for attempt in attempts if attempt.document is not None]
+    ours: set[UUID] = set()
     with _noted(*attempts):
         names = documents.store_many(attempts[0].export.org_id, rendered)
-        ours = claims.freeze(
-            (attempt.export, document, name) for attempt, document, name in zip(attempts, rendered, names, strict=True)
-        )
+        rows = [(each.export, document, name) for each, document, name in zip(attempts, rendered, names, strict=True)]
+        if taking is None:
+            ours = claims.freeze(rows)
+        else:
+            with transaction.atomic():
+                if not taking.take():
+                    return False
+                ours = claims.freeze(rows)
+                if len(ours) < len(rows):  # the number of one that is no longer ours would be missing
+                    transaction.set_rollback(True)
         for attempt in attempts:
             attempt.is_ours = attempt.export.pk in ours
+    return taking is None or len(ours) == len(attempts)
 
 
 def _doubt(export: ERPExport) -> Code:
