@@ -8,7 +8,7 @@ rows are left stands in the rows, so a rotation that was killed goes on where it
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
@@ -129,7 +129,7 @@ def _begin(ring: KeyRing, *, dry_run: bool, lost: str, back: bool) -> None:
     """Make the configured key the active one, and announce that the others are going to retire."""
 
     def rule(states: States) -> dict[str, KeyState]:
-        return _turned(states, ring, lost=lost, back=back)
+        return turned(states, ring, lost=lost, back=back, sealed=rows_by_key)
 
     if dry_run:
         rule(registry.states())
@@ -137,15 +137,24 @@ def _begin(ring: KeyRing, *, dry_run: bool, lost: str, back: bool) -> None:
         registry.change(rule, _ACTOR)
 
 
-def _turned(states: States, ring: KeyRing, *, lost: str, back: bool) -> dict[str, KeyState]:
+def turned(
+    states: States, ring: KeyRing, *, lost: str, back: bool, sealed: Callable[[], Collection[bytes]]
+) -> dict[str, KeyState]:
     """Return the registry with which a rotation begins.
+
+    Args:
+        states: the registry as it is.
+        ring: the keys of the process.
+        lost: as for `rotate`.
+        back: as for `rotate`.
+        sealed: returns the ids of the keys that have sealed rows; asked for only where the registry is empty.
 
     Raises:
         KeysRefused: these keys must not become those of the database.
     """
     own = ring.active_key_id.hex()
     if not states:
-        states = dict.fromkeys((key_id.hex() for key_id in rows_by_key()), KeyState.DECRYPT_ONLY)
+        states = dict.fromkeys((key_id.hex() for key_id in sealed()), KeyState.DECRYPT_ONLY)
         states[own] = KeyState.ACTIVE
     active = registry.active_of(states)
     registry.refuse_retired(states, own)

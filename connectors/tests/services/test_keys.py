@@ -15,6 +15,7 @@ from connectors.exceptions import ConfigurationError, UnknownKey
 from connectors.fields import EncryptedConfigField, key_ring
 from connectors.models import EncryptionKey, ERPConnection, Health, KeyState, QuarantinedRow
 from connectors.services import connections, keys
+from tenants import scope
 from tenants.actors import Actor
 from tenants.models import AuditEvent, Organization
 
@@ -444,7 +445,7 @@ class TestStart:
 
     def test_a_database_without_tables_is_named(self, ring: Callable) -> None:
         ring(1)
-        with connection.cursor() as cursor:
+        with scope.as_owner(), connection.cursor() as cursor:
             cursor.execute("ALTER TABLE erp_encryption_key RENAME TO gone")
         with pytest.raises(keys.KeysRefused, match=r"manage\.py migrate"), transaction.atomic():
             keys.admit()
