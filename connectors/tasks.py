@@ -146,7 +146,7 @@ def send_webhooks(timestamp: int) -> None:  # noqa: ARG001  # procrastinate pass
 @app.task(queueing_lock="seal_audit")
 async def seal_audit(timestamp: int) -> None:  # noqa: ARG001  # procrastinate passes the scheduled time
     """Seal what the audit trail has grown by."""
-    await _in_thread(audit_seals.seal_grown)
+    await _in_thread(scope.everything()(audit_seals.seal_grown))
 
 
 @app.periodic(cron="*/10 * * * *")

@@ -22,6 +22,7 @@ from connectors.encryption import KeyRing, envelope
 from connectors.exceptions import EncryptionError
 from connectors.fields import EncryptedConfigField, key_ring
 from connectors.models import KeyState
+from connectors.services import audit_seals
 from connectors.services.keys import quarantine, registry
 from connectors.services.keys.columns import UnreadableRow, encrypted_fields, rows_by_key
 from connectors.services.keys.registry import KeysRefused, States
@@ -290,3 +291,4 @@ def _note(report: RotationReport, ring: KeyRing) -> None:
     active = ring.active_key_id.hex()
     record(_ACTOR, "encryption.rotated", org=None, key_id=active, **counts)
     log.info("encryption.rotated", key_id=active[:16], **counts)
+    audit_seals.seal_grown()  # under the new key, while the old one still proves what was sealed with it

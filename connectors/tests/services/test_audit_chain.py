@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from connectors.services import audit_seals, retention
 from connectors.services.pooling import give_back
-from tenants import audit_chain
+from tenants import audit_chain, scope
 from tenants.audit import INSTALLATION, AuditChain, AuditEvent, AuditLink, AuditSeal, record
 from tenants.audit_chain import Kind
 
@@ -29,7 +29,7 @@ OTHER_KEY = bytes(range(100, 132)).hex()
 @contextmanager
 def intruder():
     """Write to the database as somebody whom no trigger stops."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with scope.as_owner(), transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("SET LOCAL session_replication_role = replica")
         yield cursor
 
@@ -152,7 +152,7 @@ class TestTheChain:
         if table == "audit_event":
             change = change.replace(", sequence = 0", "")
 
-        with pytest.raises(DatabaseError, match=r"is append-only|only grows"), transaction.atomic():
+        with pytest.raises(DatabaseError, match=r"is append-only|only grows"), scope.as_owner(), transaction.atomic():
             connection.cursor().execute(change.format(table))
 
 
@@ -404,10 +404,9 @@ class TestRetention:
         trail.save()
         link = place(trail, 4)
 
-        with pytest.raises(DatabaseError, match="only grows"), transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE audit_chain SET purged_sequence = 4, purged_hash = %s WHERE id = %s", [link.hash, trail.pk]
-            )
+        beginning = "UPDATE audit_chain SET purged_sequence = 4, purged_hash = %s WHERE id = %s"
+        with pytest.raises(DatabaseError, match="only grows"), scope.as_owner(), transaction.atomic():
+            connection.cursor().execute(beginning, [link.hash, trail.pk])
 
 
 def test_events_that_wait_for_their_seal_are_no_finding_yet(trail, actor):
