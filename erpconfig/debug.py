@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString
 from django.views.debug import ExceptionReporter
 
@@ -16,14 +16,10 @@ class PlacesOnlyReporter(ExceptionReporter):
         """Return the page."""
         return format_html(
             '<!doctype html><html lang="en"><head><title>Server error</title></head><body><pre>{}</pre></body></html>',
-            self._places(),
+            self.get_traceback_text(),
         )
 
     def get_traceback_text(self) -> SafeString:
-        """Return the same as plain text."""
-        return SafeString(self._places())  # it is sent as text/plain, and by mail as such
-
-    def _places(self) -> str:
         """Return the error and its causes, each with its places, innermost last."""
         errors = logging.without_text(self.exc_value) if self.exc_value else []
-        return "\n".join("\n    ".join([error["type"], *error["places"]]) for error in errors)
+        return escape("\n".join("\n    ".join([error["type"], *error["places"]]) for error in errors))
