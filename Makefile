@@ -65,6 +65,7 @@ sbom: .venv/ready-dev ## write the bill of materials, docs/sbom
 .PHONY: bench
 bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.encryption
+	$(PYTHON) -m bench.rotation
 	$(PYTHON) -m bench.registry
 	$(PYTHON) -m bench.render
 	$(PYTHON) -m bench.filesystem_drop
