@@ -76,6 +76,7 @@ bench: .venv/ready-dev ## measure the hot paths against their floors
 	$(PYTHON) -m bench.delivery
 	$(PYTHON) -m bench.submit
 	$(PYTHON) -m bench.list
+	$(PYTHON) -m bench.row_security
 	$(PYTHON) -m bench.scale
 
 .PHONY: bench-soak

@@ -47,9 +47,9 @@ def _measure() -> int:
     from tenants.models import ApiKey, Organization, Role
 
     org = Organization.objects.create(slug="acme", name="Acme GmbH")
-    active = _connections(org)
+    active = connections_of(org)
     _, token = ApiKey.objects.issue(org=org, role=Role.INTEGRATOR, name="bench")
-    ours, theirs = Caller(f"Bearer {token}"), Caller(stock.sign_in(active))
+    ours, theirs = Caller(f"Bearer {token}"), stock.StockCaller(stock.sign_in(active))
 
     def list_ours() -> bytes:
         return ours("GET", "/api/v1/connectors")
@@ -65,7 +65,7 @@ def _measure() -> int:
     return report.exit_code
 
 
-def _connections(org: Organization) -> ERPConnection:
+def connections_of(org: Organization) -> ERPConnection:
     """Fill the organisation's page and return its active connection; each was tested, as all that are in use are."""
     from connectors.adapters.mock import MockConnector
     from connectors.models import ConnectionTest, TestState

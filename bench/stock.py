@@ -69,14 +69,9 @@ class StockCaller(Caller):
 
 
 class StockAuthentication(TokenAuthentication):
-    """The token with its user, in one query; a stock application has no row-level security."""
+    """The token with its user, in one query."""
 
     model = StockToken
-
-    def authenticate(self, request: Any) -> Any:
-        """Return the user and the token."""
-        scope.enter(scope.EVERYTHING)
-        return super().authenticate(request)
 
 
 class _Optional(serializers.CharField):

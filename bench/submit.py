@@ -54,8 +54,8 @@ def _measure() -> int:
 
     seconds, stock_seconds, bare_seconds = medians(
         push(Caller(f"Bearer {token}"), "/api/v1/exports"),
-        push(Caller(stock.sign_in(connection)), "/stock/exports"),
-        push(Caller("Token " + "0" * 40), "/bare/exports"),
+        push(stock.StockCaller(stock.sign_in(connection)), "/stock/exports"),
+        push(stock.StockCaller("Token " + "0" * 40), "/bare/exports"),
         rounds=300,
         clock=time.process_time,
     )
