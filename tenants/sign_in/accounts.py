@@ -75,11 +75,11 @@ class AccountAdmin(UserAdmin):
 
     def reset_second_factor(self, request: HttpRequest, object_id: int) -> HttpResponseBase:
         """Take the second factor from somebody who lost it, with a reason."""
+        if not request.user.is_superuser:
+            raise PermissionDenied
         person = self.get_object(request, str(object_id))
         if person is None:
             raise Http404
-        if not request.user.is_superuser:
-            raise PermissionDenied
         unconfirmed = confirmation.demand(request)
         if unconfirmed:
             return unconfirmed

@@ -7,9 +7,10 @@ from functools import wraps
 from http import HTTPStatus
 from typing import Any
 
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth import REDIRECT_FIELD_NAME
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
@@ -28,6 +29,23 @@ class StaffAdminSite(AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         """Return whether the person is staff and gave every factor."""
         return super().has_permission(request) and second_factor.is_satisfied(request)
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Refuse a page of a model to whoever may see nothing of it, before it looks for the row.
+
+        Django's own looks first, and so tells whether there is one.
+        """
+        page = getattr(view, "__self__", None)
+        if not isinstance(page, ModelAdmin):
+            return super().admin_view(view, cacheable)
+
+        @wraps(view)
+        def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if not page.has_module_permission(request):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        return super().admin_view(guarded, cacheable)
 
     def get_urls(self) -> list[Any]:
         """Add the pages of signing in and of the second factor."""

@@ -80,9 +80,11 @@ def test_another_organisations_row_is_as_good_as_none(own, foreign, staff, role)
 
     for address, _ in PAGES:
         model = kind_of(address)
-        if "<" not in address or model is None or not belongs_to_an_organization(model):
+        if "<" not in address or model is None:
             continue
-        row = foreign.row(model)
+        row = foreign.row(model) or model._default_manager.first()
+        if row is None:
+            continue  # the installation's own, of which there is none
         unknown = uuid4() if isinstance(row._meta.pk, models.UUIDField) else type(row.pk)("987654321")
         for method in ("get", "post"):
             answers = [
