@@ -14,7 +14,7 @@ from typing import Any, Final
 import structlog
 from django.core.exceptions import PermissionDenied as DjangoPermissionDenied
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
-from django.db import OperationalError
+from django.db import IntegrityError, OperationalError
 from django.http import Http404, HttpRequest, JsonResponse, UnreadablePostError
 from psycopg.errors import LockNotAvailable, QueryCanceled
 from rest_framework import exceptions
@@ -169,6 +169,15 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
             response = _by_status(request, HTTPStatus.SERVICE_UNAVAILABLE)
             response["Retry-After"] = str(_BUSY_SECONDS)
             return response
+        case IntegrityError() if _is_fenced(error):
+            log.critical("encryption.key_is_retired")
+            return problem_response(
+                request,
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "NOT_READY",
+                detail="This server has master keys of before and has to be restarted.",
+                hint="Nothing was changed. Another server may take the request.",
+            )
         case exceptions.APIException() if error.status_code in _BY_STATUS:
             return _refused_by_framework(request, error)
     log.error("api.unexpected_error", exc_info=error)
@@ -176,6 +185,12 @@ def exception_handler(error: Exception, context: Mapping[str, Any]) -> JsonRespo
     return problem_response(
         request, HTTPStatus.INTERNAL_SERVER_ERROR, Code.INTERNAL_ERROR, detail=text.message, hint=text.hint
     )
+
+
+def _is_fenced(error: IntegrityError) -> bool:
+    """Return whether PostgreSQL refused to store what a retired master key has sealed."""
+    constraint = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or ""
+    return constraint.endswith("_config_encrypted_retired")
 
 
 def _invalid_input(request: Request, error: InvalidInput) -> JsonResponse:

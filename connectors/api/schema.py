@@ -42,7 +42,7 @@ _EVERYWHERE: Final[dict[int, tuple[str, ...]]] = {
     422: ("VALIDATION_ERROR",),
     429: ("THROTTLED",),
     500: ("INTERNAL_ERROR",),
-    503: ("BUSY",),
+    503: ("BUSY", "NOT_READY"),
 }
 _WITH_BODY: Final[dict[int, tuple[str, ...]]] = {
     408: ("REQUEST_TIMEOUT",),

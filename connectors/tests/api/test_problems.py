@@ -7,6 +7,7 @@ from django.http import UnreadablePostError
 from rest_framework.settings import api_settings
 
 from connectors.api import connections
+from connectors.services import keys
 from connectors.tests.api.conftest import problem
 
 
@@ -68,6 +69,17 @@ def test_a_database_that_takes_too_long_is_503(acme, caller, timeout):
 
     problem(answer, 503, "BUSY")
     assert int(answer["Retry-After"]) > 0
+
+
+@pytest.mark.django_db
+def test_a_server_with_a_retired_key_stores_nothing(api, settings):
+    old = settings.ENCRYPTION_MASTER_KEY
+    keys.admit()
+    settings.ENCRYPTION_MASTER_KEY, settings.ENCRYPTION_PREVIOUS_KEYS = "fedcba9876543210" * 4, [old]
+    keys.rotate()
+    settings.ENCRYPTION_MASTER_KEY, settings.ENCRYPTION_PREVIOUS_KEYS = old, []
+
+    problem(api.post("connectors", {"connector_type": "MOCK", "config": {}}), 503, "NOT_READY")
 
 
 def test_too_many_requests_are_429(api, monkeypatch):
