@@ -8,33 +8,40 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from contextlib import suppress
+from datetime import timedelta
 from typing import Any, ClassVar, Final, NoReturn
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.core.paginator import Paginator
 from django.db import models, transaction
-from django.forms import BaseFormSet, ModelForm
+from django.forms import (
+    BaseFormSet,
+    BaseInlineFormSet,
+    BooleanField,
+    CheckboxSelectMultiple,
+    ModelForm,
+    MultipleChoiceField,
+)
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
+from tenants import api_keys, members
 from tenants.actors import Actor
 from tenants.audit import INSTALLATION, AuditLink, AuditSeal, Changes
+from tenants.errors import AccountDisabled, AccountNameTaken, BeyondAccount, Conflict, LastAdministrator
 from tenants.middleware import roles_of
-from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role, record
-from tenants.roles import ALL, CONFIGURE
+from tenants.models import ApiKey, AuditEvent, Invitation, Membership, Organization, ServiceAccount, record
+from tenants.roles import ADMINISTER, ALL, CONFIGURE, Role, Scope, held_by
 from tenants.sign_in import confirmation
-
-ADMINISTER: Final = frozenset({Role.ADMIN})
-"""Manage the members and API keys of the organisation."""
 
 NOBODY: Final[frozenset[Role]] = frozenset()
 """Only superusers."""
@@ -313,10 +320,31 @@ class ReadOnlyAdmin(OrganizationScopedAdmin):
         return list(self.fields or [field.name for field in self.opts.fields])  # type: ignore[arg-type]
 
 
+class MembersFormSet(BaseInlineFormSet):
+    """Keeps the last administrator of an organisation."""
+
+    def clean(self) -> None:
+        """Refuse to leave an organisation that has an administrator without one."""
+        super().clean()
+        if any(self.errors) or self.instance._state.adding:
+            return
+        members.lock(self.instance)
+        before = members.administrators(self.instance)
+        changed = {form.instance.pk: form for form in self.initial_forms}
+        stay = before - {
+            pk
+            for pk, form in changed.items()
+            if form.cleaned_data.get("DELETE") or form.cleaned_data.get("role", form.instance.role) != Role.ADMIN
+        }
+        if before and not stay and not any(form.cleaned_data.get("role") == Role.ADMIN for form in self.extra_forms):
+            raise ValidationError(f"{LastAdministrator.__doc__} {LastAdministrator.hint}")
+
+
 class MembershipInline(admin.TabularInline):
     """The people of an organisation. Who has an account at all is the superuser's business."""
 
     model = Membership
+    formset = MembersFormSet
     extra = 0
     fields = ("user", "role", "created_at")
     readonly_fields = ("created_at",)
@@ -383,10 +411,10 @@ class OrganizationAdmin(OrganizationScopedAdmin):
     def save_formset(self, request: HttpRequest, form: Any, formset: BaseFormSet[Any], change: bool) -> None:
         """Save the members and write each change into the audit trail."""
         with transaction.atomic():
-            members = Membership.objects.of(form.instance).select_related("user", "org")
-            before = {member.pk: member for member in members}
+            rows = Membership.objects.of(form.instance).select_related("user", "org")
+            before = {member.pk: member for member in rows}
             formset.save()  # type: ignore[attr-defined]  # a model formset
-            after = {member.pk: member for member in members.all()}
+            after = {member.pk: member for member in rows.all()}
             for pk in after.keys() - before.keys():
                 _note_member(request, "membership.created", after[pk], role=after[pk].role)
             for pk in before.keys() - after.keys():
@@ -416,18 +444,75 @@ def _plain(value: Any) -> Any:
     return value.isoformat() if hasattr(value, "isoformat") else value
 
 
+class WithinOwnOrganizations(OrganizationScopedAdmin):
+    """Rows that are added to one of the organisations the person administers."""
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer only these organisations."""
+        if db_field.name == "org":
+            kwargs |= {"queryset": organizations_of(request, ADMINISTER), "label": "Organisation"}
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """Take away the links that add or change other rows from within."""
+        form = super().get_form(request, obj, change, **kwargs)
+        for name in {"org", "account"} & form.base_fields.keys():
+            for verb in ("add", "change", "delete", "view"):
+                setattr(form.base_fields[name].widget, f"can_{verb}_related", False)
+        return form
+
+
+class ApiKeyForm(ModelForm):
+    """A key that its account allows."""
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse an account of another organisation, or one that is disabled or may do less."""
+        given = super().clean() or {}
+        account = given.get("account", self.instance.account)
+        role = given.get("role", self.instance.role)
+        if account is None or not role:
+            return given
+        if account.org != given.get("org", getattr(self.instance, "org", None)):
+            raise ValidationError({"account": "This service account belongs to another organisation."})
+        if account.disabled_at and not self.instance.pk:
+            raise ValidationError({"account": f"{AccountDisabled.__doc__} {AccountDisabled.hint}"})
+        if not held_by(role, given.get("scopes", ())) <= held_by(account.role):
+            raise ValidationError(f"{BeyondAccount.__doc__} {BeyondAccount.hint}")
+        return given
+
+
+class ServiceAccountForm(ModelForm):
+    """A service account, and whether it is disabled."""
+
+    disabled = BooleanField(required=False, help_text="Stops all of its keys at once.")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["disabled"] = self.instance.disabled_at is not None
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse a name that another account of the organisation has."""
+        given = super().clean() or {}
+        org = given.get("org") or getattr(self.instance, "org", None)
+        others = ServiceAccount.objects.filter(org=org, name=given.get("name")).exclude(pk=self.instance.pk)
+        if org and others.exists():
+            raise ValidationError({"name": f"{AccountNameTaken.__doc__} {AccountNameTaken.hint}"})
+        return given
+
+
 @admin.register(ApiKey)
-class ApiKeyAdmin(OrganizationScopedAdmin):
+class ApiKeyAdmin(WithinOwnOrganizations):
     """API keys: shown once when they are issued, revoked but never deleted."""
 
     may_view = may_add = may_change = ADMINISTER
     gives_access = True
     list_display = ("name", "shown_id", "organization", "role", "state", "created_at", "expires_at", "last_used_at")
     list_filter = ("role", ("org", OrganizationFilter))
-    list_select_related = ("org",)
+    list_select_related = ("org", "account")
     search_fields = ("name", "id")
     actions = ("revoke_selected",)
     change_form_template = "admin/tenants/apikey/change_form.html"
+    form = ApiKeyForm
 
     @admin.display(description="key", ordering="id")
     def shown_id(self, key: ApiKey) -> str:
@@ -444,69 +529,92 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         """Return what is asked for a new key, or shown of an existing one."""
         if obj is None:
-            return ("org", "name", "role", "expires_at")
-        return (
-            "name",
-            "expires_at",
-            "shown_id",
-            "organization",
-            "role",
-            "state",
-            "created_at",
-            "last_used_at",
-            "revoked_at",
-        )
+            return ("org", "account", "name", "role", "scopes", "networks", "expires_at")
+        return ("name", "scopes", "networks", "expires_at", *self.get_readonly_fields(request, obj))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Fix everything but the name and the expiry once the key is issued."""
+        """Fix everything but the name and what confines the key once it is issued."""
         if obj is None:
             return ()
-        return ("shown_id", "organization", "role", "state", "created_at", "last_used_at", "revoked_at")
+        shown = ("shown_id", "organization", "account", "role", "state", "succeeds", "created_at")
+        return (*shown, "last_used_at", "last_used_from", "revoked_at")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer only the organisations this person administers."""
-        if db_field.name == "org":
-            kwargs |= {"queryset": organizations_of(request, ADMINISTER), "label": "Organisation"}
+        if db_field.name == "account":
+            theirs = ServiceAccount.objects.filter(org__in=organizations_of(request, ADMINISTER))
+            kwargs["queryset"] = theirs.select_related("org")
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        """Take away the links that add an organisation from within."""
-        form = super().get_form(request, obj, change, **kwargs)
-        if "org" in form.base_fields:
-            for verb in ("add", "change", "delete", "view"):
-                setattr(form.base_fields["org"].widget, f"can_{verb}_related", False)
-        return form
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer the scopes there are."""
+        if db_field.name == "scopes":
+            return MultipleChoiceField(
+                choices=[(scope.value, f"{scope.value}: {scope.label}") for scope in Scope],
+                required=False,
+                widget=CheckboxSelectMultiple,
+                help_text=db_field.help_text,
+            )
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
-        """Issue a new key, or save a new name or expiry."""
-        with transaction.atomic():
-            if change:
-                if form.changed_data:
-                    obj.save(update_fields=form.changed_data)
-                    record(actor_of(request), "api_key.changed", org=obj.org, target=obj, changes=_changes(form))
-                return
-            key, obj.token = ApiKey.objects.issue(org=obj.org, role=obj.role, name=obj.name, expires_at=obj.expires_at)
-            obj.pk = key.pk
-            record(actor_of(request), "api_key.created", org=key.org, target=key, name=key.name, role=key.role)
+        """Issue a new key, or save what was changed."""
+        if change:
+            wanted = {name: form.cleaned_data[name] for name in form.changed_data}
+            api_keys.change(obj, actor_of(request), wanted)
+            return
+        key, obj.token = api_keys.issue(
+            obj.org,
+            actor_of(request),
+            name=obj.name,
+            role=obj.role,
+            scopes=obj.scopes,
+            from_networks=obj.networks,
+            expires_at=obj.expires_at,
+            account=obj.account,
+        )
+        obj.pk = key.pk
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
         """Show the token in this one answer: it goes into no message, no session and no cache."""
+        return self._show_token(request, obj, obj.token)
+
+    def _show_token(self, request: HttpRequest, key: ApiKey, token: str) -> HttpResponse:
         response = self.render(
-            request, "admin/tenants/apikey/issued.html", title="The new API key", key=obj, token=obj.token
+            request, "admin/tenants/apikey/issued.html", title="The new API key", key=key, token=token
         )
         response["Cache-Control"] = "no-store"
         return response
 
     def get_urls(self) -> list[Any]:
-        """Add the page that revokes a key."""
-        return [self.post_only("revoke", self.revoke), *super().get_urls()]
+        """Add the pages that rotate and revoke a key."""
+        rotate = self.post_only("rotate", confirmation.recently_confirmed()(self.rotate))
+        return [self.post_only("revoke", self.revoke), rotate, *super().get_urls()]
+
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Issue a successor after asking; the key goes on for a day beside it."""
+        key = self.find(request, object_id, ADMINISTER)
+        if request.POST.get("confirmed") != "yes":
+            return self.confirm(
+                request,
+                title="Rotate this API key",
+                question="A successor is issued that may do the same; this key expires in 24 hours.",
+                button="Rotate",
+                objects=[key],
+                original=key,
+            )
+        try:
+            return self._show_token(request, *api_keys.rotate(key, actor_of(request), timedelta(hours=24)))
+        except Conflict as error:
+            messages.error(request, f"{error.message} {error.hint}")
+        return self.to("change", key.pk)
 
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Revoke one key, after asking."""
         key = self.find(request, object_id, ADMINISTER)
         if key.revoked_at is None and request.POST.get("confirmed") != "yes":
             return self._confirm_revocation(request, [key], original=key)
-        _revoke(request, [key])
+        api_keys.revoke([key], actor_of(request))
         messages.success(request, f"{key.name} is revoked: it opens nothing any more.")
         return self.to("change", key.pk)
 
@@ -517,7 +625,7 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
         if request.POST.get("confirmed") != "yes":
             selected = [("action", "revoke_selected"), *(("_selected_action", key.pk) for key in keys)]
             return self._confirm_revocation(request, keys, hidden=selected)
-        _revoke(request, keys)
+        api_keys.revoke(keys, actor_of(request))
         messages.success(request, f"API keys revoked: {len(keys)}.")
         return None
 
@@ -532,12 +640,87 @@ class ApiKeyAdmin(OrganizationScopedAdmin):
         )
 
 
-def _revoke(request: HttpRequest, keys: list[ApiKey]) -> None:
-    with transaction.atomic():
-        for key in ApiKey.objects.select_for_update().filter(pk__in=[key.pk for key in keys], revoked_at=None):
-            key.revoked_at = timezone.now()
-            key.save(update_fields=["revoked_at"])
-            record(actor_of(request), "api_key.revoked", org=key.org, target=key, name=key.name)
+@admin.register(ServiceAccount)
+class ServiceAccountAdmin(WithinOwnOrganizations):
+    """Programs that own keys: disabled rather than deleted."""
+
+    may_view = may_add = may_change = ADMINISTER
+    gives_access = True
+    list_display = ("name", "organization", "role", "state", "created_at")
+    list_filter = ("role", ("org", OrganizationFilter))
+    list_select_related = ("org",)
+    search_fields = ("name",)
+    form = ServiceAccountForm
+
+    @admin.display(description="state")
+    def state(self, account: ServiceAccount) -> SafeString:
+        """Return whether its keys open anything."""
+        return badge("off", "disabled") if account.disabled_at else badge("good", "enabled")
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return what is asked for a new account, or shown of an existing one."""
+        return ("org", "name", "role") if obj is None else ("organization", "name", "role", "disabled", "created_at")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Fix whose account it is."""
+        return () if obj is None else ("organization", "created_at")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
+        """Create the account, or save what was changed."""
+        if change:
+            wanted = {name: form.cleaned_data[name] for name in form.changed_data}
+            api_keys.change_account(obj, actor_of(request), wanted)
+        else:
+            obj.pk = api_keys.create_account(obj.org, actor_of(request), name=obj.name, role=obj.role).pk
+
+
+@admin.register(Invitation)
+class InvitationAdmin(WithinOwnOrganizations):
+    """Invitations: sent by e-mail, revoked but never deleted; nobody sees their code here."""
+
+    may_view = may_add = ADMINISTER
+    gives_access = True
+    list_display = ("email", "organization", "role", "shown_state", "invited_by", "created_at", "expires_at")
+    list_filter = (("org", OrganizationFilter),)
+    list_select_related = ("org",)
+    search_fields = ("email",)
+    actions = ("revoke_selected",)
+
+    @admin.display(description="state")
+    def shown_state(self, invitation: Invitation) -> SafeString:
+        """Return what became of it."""
+        kinds = {"OPEN": "wait", "ACCEPTED": "good"}
+        return badge(kinds.get(invitation.state, "off"), invitation.state.label)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Return what is asked for a new invitation, or shown of an existing one."""
+        if obj is None:
+            return ("org", "email", "role")
+        shown = ("email", "organization", "role", "shown_state", "invited_by")
+        return (*shown, "created_at", "expires_at", "accepted_at", "revoked_at")
+
+    def save_model(self, request: HttpRequest, obj: Any, form: ModelForm[Any], change: bool) -> None:
+        """Send the invitation."""
+        try:
+            obj.pk = members.invite(obj.org, actor_of(request), email=obj.email, role=obj.role).pk
+        except Conflict as error:
+            obj.refused = f"{error.message} {error.hint}"
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: str | None = None) -> HttpResponse:
+        """Say whether the mail has left."""
+        if refused := getattr(obj, "refused", ""):
+            messages.error(request, refused)
+        else:
+            messages.success(request, f"The invitation to {obj.email} has left.")
+        return self.to("changelist")
+
+    @admin.action(description="Revoke selected invitations", permissions=["add"])
+    def revoke_selected(self, request: HttpRequest, queryset: models.QuerySet[Invitation]) -> None:
+        """Take several invitations back; what is over stays as it is."""
+        for invitation in queryset.filter(org__in=organizations_of(request, ADMINISTER)):
+            with suppress(Conflict):
+                members.revoke(invitation, actor_of(request))
+        messages.success(request, "The selected invitations are good no more.")
 
 
 @admin.register(AuditEvent)

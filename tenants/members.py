@@ -81,7 +81,7 @@ def invite(org: Organization, actor: Actor, *, email: str, role: str, by: ApiKey
     email = email.lower()
     token = f"erpi_{secrets.token_urlsafe(32)}"
     with transaction.atomic():
-        _lock_members(org)
+        lock(org)
         if Membership.objects.of(org).filter(user__email__iexact=email).exists():
             raise AlreadyMember
         for open_one in Invitation.objects.of(org).filter(email=email, accepted_at=None, revoked_at=None):
@@ -223,18 +223,23 @@ def demand_another_administrator(member: Membership) -> None:
     Raises:
         LastAdministrator: it has none.
     """
-    others = Membership.objects.of(member.org).filter(role=Role.ADMIN, user__is_active=True, user__is_staff=True)
-    if not others.exclude(pk=member.pk).exists():
+    if not administrators(member.org) - {member.pk}:
         raise LastAdministrator
 
 
-def _lock_members(org: Organization) -> None:
+def administrators(org: Organization) -> set[uuid.UUID]:
+    """Return the keys of the memberships of those administrators who can sign in."""
+    able = Membership.objects.of(org).filter(role=Role.ADMIN, user__is_active=True, user__is_staff=True)
+    return set(able.values_list("pk", flat=True))
+
+
+def lock(org: Organization) -> None:
     """Let nobody else change the members of an organisation until the transaction ends; orders still come in."""
     Organization.objects.select_for_update(no_key=True).get(pk=org.pk)
 
 
 def _locked(member: Membership) -> Membership:
-    _lock_members(member.org)
+    lock(member.org)
     rows = Membership.objects.select_for_update(of=("self",)).select_related("org", "user")
     row: Membership | None = rows.filter(pk=member.pk).first()
     if row is None:

@@ -7,7 +7,6 @@ import hmac
 import re
 import secrets
 import uuid
-from ipaddress import ip_network
 from itertools import islice
 from typing import Any, Final, cast
 
@@ -20,10 +19,10 @@ from django.db import connections, models
 from django.utils import timezone
 
 from tenants.audit import LEAST_RETENTION_DAYS, AuditEvent, record
-from tenants.networks import is_within
+from tenants.networks import is_within, parse
 from tenants.postgresql.base import DatabaseWrapper
 from tenants.querysets import OrganizationScopedQuerySet
-from tenants.roles import Role, Scope, held_by
+from tenants.roles import Role, Scope, beyond, held_by
 from tenants.sign_in.models import Authenticator, RecoveryCode, StaffSession
 
 __all__ = [
@@ -67,7 +66,7 @@ _ORGANIZATION_COLUMNS: Final = ("id", "slug", "name")
 def _networks(texts: list[str]) -> None:
     for text in texts:
         try:
-            ip_network(text)
+            parse(text)
         except ValueError:
             raise ValidationError(f"{text} is no network such as 10.20.0.0/16.", code="network") from None
 
@@ -347,6 +346,11 @@ class ApiKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} (erpk_{self.pk}_…)"
+
+    def clean(self) -> None:
+        """Refuse scopes that the role does not hold."""
+        if self.role and (too_much := beyond(self.role, self.scopes)):
+            raise ValidationError({"scopes": f"The role {self.role} does not hold: {', '.join(too_much)}."})
 
     @property
     def is_valid(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role
+from tenants.models import ApiKey, AuditEvent, Invitation, Membership, Organization, Role, ServiceAccount
 
 pytestmark = pytest.mark.django_db
 
@@ -260,3 +261,84 @@ def test_an_event_shows_what_was_changed_and_whether_it_is_sealed(administrator:
 
     assert "<tr><th>name</th><td>Acme GmbH</td><td>&lt;b&gt;New</td></tr>" in page
     assert "not yet" in page
+
+
+class TestAccess:
+    def test_a_confined_key_is_issued_changed_and_rotated(self, administrator: Client, acme: Organization) -> None:
+        form = {"org": acme.pk, "name": "till", "role": Role.OPS, "networks": "10.20.0.0/16"}
+        account = ServiceAccount.objects.create(org=acme, name="shop", role=Role.OPS)
+        administrator.post(
+            at("apikey", "add"), form | {"account": account.pk, "scopes": ["exports:read", "exports:submit"]}
+        )
+        key = ApiKey.objects.get()
+        assert (key.scopes, key.networks, key.account) == (
+            ["exports:read", "exports:submit"],
+            ["10.20.0.0/16"],
+            account,
+        )
+
+        administrator.post(
+            at("apikey", "change", key.pk), {"name": "till", "scopes": "exports:read", "networks": "10.0.0.0/8"}
+        )
+        answer = administrator.post(at("apikey", "rotate", key.pk), {"confirmed": "yes"})
+
+        successor = ApiKey.objects.get(succeeds=key)
+        assert (successor.scopes, successor.networks) == (["exports:read"], ["10.0.0.0/8"])
+        assert [token[5:17] for token in set(TOKEN.findall(answer.content.decode()))] == [successor.pk]
+
+    @pytest.mark.parametrize(
+        "wrong", [{"scopes": "audit:read"}, {"networks": "10.20.0.1/16"}, {"role": Role.ADMIN}, {"account": "other"}]
+    )
+    def test_what_cannot_be_is_refused(self, administrator: Client, acme: Organization, wrong: dict[str, str]) -> None:
+        account = ServiceAccount.objects.create(org=acme, name="shop", role=Role.OPS)
+        globex = Organization.objects.create(slug="globex", name="Globex AG")
+        other = ServiceAccount.objects.create(org=globex, name="shop", role=Role.OPS)
+        form = {"org": acme.pk, "name": "x", "role": Role.OPS, "account": account.pk} | wrong
+
+        answer = administrator.post(at("apikey", "add"), form | ({"account": other.pk} if "account" in wrong else {}))
+
+        assert answer.status_code == 200
+        assert answer.context["adminform"].form.errors
+        assert not ApiKey.objects.exists()
+
+    def test_an_account_is_created_and_disabled(self, administrator: Client, acme: Organization) -> None:
+        administrator.post(at("serviceaccount", "add"), {"org": acme.pk, "name": "shop", "role": Role.OPS})
+        account = ServiceAccount.objects.get()
+        again = administrator.post(at("serviceaccount", "add"), {"org": acme.pk, "name": "shop", "role": Role.OPS})
+        assert again.status_code == 200
+
+        administrator.post(
+            at("serviceaccount", "change", account.pk), {"name": "shop", "role": Role.OPS, "disabled": "on"}
+        )
+
+        account.refresh_from_db()
+        assert account.disabled_at
+        assert AuditEvent.objects.get(action="service_account.changed").changes == {"disabled": [False, True]}
+
+    def test_somebody_is_invited_and_the_invitation_revoked(
+        self, administrator: Client, acme: Organization, settings: Any
+    ) -> None:
+        form = {"org": acme.pk, "email": "ada@mail.test", "role": Role.OPS}
+        administrator.post(at("invitation", "add"), form)
+        assert not Invitation.objects.exists()
+
+        settings.EMAIL_BACKEND, settings.PUBLIC_URL = "django.core.mail.backends.locmem.EmailBackend", "https://a.test"
+        administrator.post(at("invitation", "add"), form)
+        invitation = Invitation.objects.get()
+        page = administrator.get(at("invitation", "change", invitation.pk)).content.decode()
+        administrator.post(
+            at("invitation", "changelist"), {"action": "revoke_selected", "_selected_action": invitation.pk}
+        )
+
+        invitation.refresh_from_db()
+        assert invitation.revoked_at
+        assert invitation.token_sha256 not in page
+
+    def test_the_last_administrator_stays(self, administrator: Client, acme: Organization) -> None:
+        for change in ({"memberships-0-DELETE": "on"}, {"memberships-0-role": Role.OPS}):
+            answer = administrator.post(
+                at("organization", "change", acme.pk), members_form(Membership.objects.get(), name=acme.name) | change
+            )
+
+            assert "at least one administrator" in answer.content.decode()
+        assert Membership.objects.get().role == Role.ADMIN

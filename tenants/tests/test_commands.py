@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from io import StringIO
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
-from tenants.models import ApiKey, AuditEvent, Organization, Role
+from tenants.models import ApiKey, AuditEvent, Organization, Role, ServiceAccount
 
 pytestmark = pytest.mark.django_db
 
@@ -95,3 +97,27 @@ def test_an_unknown_organization_is_answered_with_the_known_ones(acme: Organizat
 
 def test_without_any_organization_the_remedy_is_named() -> None:
     assert "create_organization" in str(refused("create_api_key", "acme", "--role", "OPS", "--name", "x"))
+
+
+def test_a_key_can_be_confined_and_belong_to_an_account(acme: Organization) -> None:
+    account = ServiceAccount.objects.create(org=acme, name="web shop", role=Role.OPS)
+    common = ("create_api_key", "acme", "--name", "till", "--account", "web shop")
+    run(
+        *(*common, "--role", "OPS", "--scope", "exports:submit", "--scope", "exports:read"),
+        *("--network", "203.0.113.0/24", "--network", "2001:db8::/32", "--expires-in", "12h"),
+    )
+
+    key = ApiKey.objects.get()
+    assert (key.account, key.scopes) == (account, ["exports:read", "exports:submit"])
+    assert key.networks == ["203.0.113.0/24", "2001:db8::/32"]
+    assert timedelta(hours=11) < key.expires_at - timezone.now() < timedelta(hours=13)
+    for wrong in (
+        (*common, "--role", "ADMIN"),
+        (*common, "--role", "VIEWER", "--scope", "exports:submit"),
+        (*common, "--role", "OPS", "--scope", "exports:teleport"),
+        (*common, "--role", "OPS", "--network", "203.0.113.1/24"),
+        (*common, "--role", "OPS", "--expires-in", "0d"),
+        (*common, "--role", "OPS", "--account", "no such"),
+    ):
+        assert refused(*wrong).returncode == 2, wrong
+    assert ApiKey.objects.count() == 1

@@ -9,7 +9,9 @@ from django.urls import reverse
 
 def at(model: str, page: str, *args: object) -> str:
     """Return an address, such as at("erpconnection", "change", pk)."""
-    app = "tenants" if model in ("organization", "apikey", "auditevent") else "connectors"
+    app = (
+        "tenants" if model in ("organization", "apikey", "serviceaccount", "invitation", "auditevent") else "connectors"
+    )
     return reverse(f"admin:{app}_{model}_{page}", args=args)
 
 

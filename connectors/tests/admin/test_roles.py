@@ -14,14 +14,25 @@ from connectors.models import AcknowledgementRecord, ConnectionTest, EncryptionK
 from connectors.services import diagnosis, exports, webhooks
 from connectors.testing import sample_orders
 from connectors.tests.admin.pages import at
-from connectors.tests.rows import an_acknowledgement, things_done
-from tenants.models import ApiKey, AuditEvent, Membership, Organization, Role
+from connectors.tests.rows import an_acknowledgement, an_invitation, things_done
+from tenants.models import ApiKey, AuditEvent, Invitation, Membership, Organization, Role, ServiceAccount
 
 OK, REDIRECT, FORBIDDEN, NOT_FOUND = 200, 302, 403, 404
 
 CONFIGURE = (Role.ADMIN, Role.INTEGRATOR)
 OPERATE = (*CONFIGURE, Role.OPS)
-OURS = (Organization, ApiKey, AuditEvent, ERPConnection, ConnectionTest, ERPExport, AcknowledgementRecord, Webhook)
+OURS = (
+    Organization,
+    ApiKey,
+    ServiceAccount,
+    Invitation,
+    AuditEvent,
+    ERPConnection,
+    ConnectionTest,
+    ERPExport,
+    AcknowledgementRecord,
+    Webhook,
+)
 
 
 def rows_of(org, actor):
@@ -34,6 +45,8 @@ def rows_of(org, actor):
     return {
         "organization": org,
         "apikey": key,
+        "serviceaccount": ServiceAccount.objects.create(org=org, name="program", role=Role.OPS),
+        "invitation": an_invitation(org),
         "auditevent": AuditEvent.objects.of(org).first(),
         "erpconnection": connection,
         "connectiontest": test,
@@ -56,6 +69,8 @@ def others(globex, foreign, actor):
 PAGES = [
     ("organization", "change", tuple(Role)),
     ("apikey", "change", (Role.ADMIN,)),
+    ("serviceaccount", "change", (Role.ADMIN,)),
+    ("invitation", "change", (Role.ADMIN,)),
     ("auditevent", "change", CONFIGURE),
     ("erpconnection", "change", CONFIGURE),
     ("erpconnection", "delete", CONFIGURE),
@@ -67,6 +82,7 @@ PAGES = [
 ]
 VERBS = [
     ("apikey", "revoke", (Role.ADMIN,)),
+    ("apikey", "rotate", (Role.ADMIN,)),
     ("erpconnection", "test", CONFIGURE),
     ("erpconnection", "activate", CONFIGURE),
     ("erpconnection", "disable", CONFIGURE),
