@@ -49,6 +49,7 @@ class AuditExportView(ApiView):
     """The whole trail, to be kept elsewhere."""
 
     scopes = {"GET": Scope.AUDIT_READ}
+    reveals = ("GET",)
     content_negotiation_class = AnyAccept
 
     def query_parameters(self) -> Mapping[str, bool]:
