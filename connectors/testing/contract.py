@@ -58,6 +58,10 @@ class ConnectorContract(ABC):
         """Return the root folder of filesystem connections."""
         return None
 
+    def complete_order(self) -> Order:
+        """Return an order with every field that the format can express."""
+        return sample_orders.complete()
+
     # The contract.
 
     def test_can_be_registered(self) -> None:
@@ -106,7 +110,7 @@ class ConnectorContract(ABC):
         first = self._export_context()
         second = export_context(export_id=first.export_id, created_at=first.created_at, attempt=2)
 
-        for order in (sample_orders.minimal(), sample_orders.complete()):
+        for order in (sample_orders.minimal(), self.complete_order()):
             rendered = self._connector().render(order, self._parsed(), first)
 
             assert rendered == self._connector().render(order, self._parsed(), second)
@@ -166,7 +170,7 @@ class ConnectorContract(ABC):
             self._assert_no_secret(json.dumps(result.as_json()), config)
 
     def test_export_twice_is_delivered_once(self) -> None:
-        order, before, attempt = sample_orders.complete(), dict(self.far_end()), self._export_context()
+        order, before, attempt = self.complete_order(), dict(self.far_end()), self._export_context()
 
         first = self._connector().export(order, self._parsed(), attempt)
         second = self._connector().export(order, self._parsed(), attempt)
@@ -179,7 +183,7 @@ class ConnectorContract(ABC):
     def test_rendered_document_is_what_arrives(self) -> None:
         if not self.connector_class.supports_render:
             return
-        order, attempt = sample_orders.complete(), self._export_context()
+        order, attempt = self.complete_order(), self._export_context()
 
         self._connector().export(order, self._parsed(), attempt)
 

@@ -55,6 +55,7 @@ def export_context(
     attempt: int = 1,
     dropzone_root: Path | None = None,
     document: Document | None = None,
+    number: int | None = 1,
     dialer: Dialer = UNRESTRICTED,
     budget_s: float = 60,
 ) -> ExportContext:
@@ -68,6 +69,7 @@ def export_context(
         export_id=export_id,
         created_at=created_at,
         attempt=attempt,
+        number=number,
         idempotency_key=str(export_id),
         document=document,
     )

@@ -6,10 +6,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
 
 from connectors.codes import Code
-from connectors.exceptions import OutcomeUnknown
+from connectors.exceptions import OutcomeUnknown, UnsupportedFeature
 from connectors.order import Order
 from connectors.port import Context, Delivery, ERPConnectorPort, ExportContext, ExportSession, Guarantee
 from connectors.results import Acknowledgement, Document, ExportResult, RemoteIdentity, Settlement, TestResult
@@ -19,6 +19,8 @@ from connectors.transports.drop_answers import AnswerFiles, Poll, find_answer
 from connectors.transports.drop_config import DropConfig
 from connectors.transports.drop_diagnosis import Diagnosis
 from connectors.transports.drop_store import export_drop, open_store
+
+_TEST_CONTENT: Final = b"A test of the connection. It is removed at once.\n"
 
 DropConfigT = TypeVar("DropConfigT", bound=DropConfig)
 
@@ -36,14 +38,15 @@ class DropConnector(ERPConnectorPort[DropConfigT]):
     # Hooks: what the format knows, besides `render`.
 
     @abstractmethod
-    def test_file(self, context: Context) -> Document:
-        """Return what a connection test writes for a moment: of a name and content that no ERP takes for an order."""
-
-    @abstractmethod
     def answer_files(self, config: DropConfigT) -> AnswerFiles:
         """Return how the files that answer our documents are recognised and read."""
 
-    def try_out(self, config: DropConfigT) -> Callable[[], str] | None:
+    def test_file(self, context: Context) -> Document:
+        """Return what a connection test writes for a moment: of a name and content that no ERP takes for an order."""
+        name = f"test_connection_{context.clock.now():%Y%m%dT%H%M%S%fZ}.txt"
+        return Document(filename=name, content=_TEST_CONTENT, media_type="text/plain")
+
+    def try_out(self, config: DropConfigT, context: Context) -> Callable[[], str] | None:
         """Return what writes and reads an invented document in memory; None where the configuration changes none."""
         return None
 
@@ -63,7 +66,7 @@ class DropConnector(ERPConnectorPort[DropConfigT]):
             context,
             test_file=self.test_file(context),
             is_answer=self.answer_files(config).is_answer,
-            try_out=self.try_out(config),
+            try_out=self.try_out(config, context),
         ).run()
 
     def find_export(self, order: Order, config: DropConfigT, context: ExportContext) -> ExportResult | None:
@@ -137,6 +140,9 @@ class DropSession(ExportSession):
         return export_drop(self._store, self._config)
 
     def _document(self, order: Order, context: ExportContext) -> Document:
+        is_numbered = self._connector.number_range(self._config) is not None
+        if context.document is None and is_numbered and context.number is None:
+            raise UnsupportedFeature(feature="a document without a number")  # a preview is never sent
         return context.document or self._connector.render(order, self._config, context)
 
     def _delivery(self, order: Order, context: ExportContext) -> Conversation[ExportResult]:

@@ -1,50 +1,23 @@
 """One valid configuration for every way in which an adapter takes secrets, and a change of every destination.
 
-Who adds an adapter adds its samples here; `test_samples.py` says so when they are missing.
+The samples of further adapters stand in modules of their own, `samples_<adapter>.py` with `SAMPLES`, which are found by
+themselves; `test_samples.py` says so when some are missing.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from importlib import import_module
+from pathlib import Path
 
 import asyncssh
 
-from connectors.registry import registry
 from connectors.tests.security.canaries import Canaries, Canary
 from connectors.tests.security.recorders import SshRecorder
+from connectors.tests.security.sample import KINDS, Config, Sample, secrets_of
 
-Config = dict[str, Any]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """One adapter with one set of secrets."""
-
-    connector_type: str
-    name: str
-    config: Callable[[Canaries, SshRecorder], Config]
-    """Given somewhere to plant secrets and a far end: a configuration that works there."""
-    flips: Callable[[Config, SshRecorder], Mapping[str, Config]]
-    """Given that configuration and another far end: an edit for each destination field that changes it validly."""
-    failures: Mapping[str, Config]
-    """Edits with which a test fails, by the code it fails with."""
-
-    def __str__(self) -> str:
-        return f"{self.connector_type}-{self.name}"
-
-    @property
-    def config_class(self) -> Any:
-        """The configuration class of the adapter."""
-        return registry.get(self.connector_type).Config
-
-
-def secrets_of(sample: Sample, config: Config) -> Config:
-    """Return the secrets of a configuration."""
-    return {name: config[name] for name in sample.config_class.secret_fields() if name in config}
-
+__all__ = ["KINDS", "SAMPLES", "THOROUGH", "secrets_of"]
 
 # MOCK
 
@@ -127,14 +100,28 @@ _DROPZONE_FAILURES: Mapping[str, Config] = {
 }
 
 
-def _dropzone(name: str, config: Callable[[Canaries, SshRecorder], Config]) -> Sample:
+def _dropzone(
+    name: str, config: Callable[[Canaries, SshRecorder], Config], connector_type: str = "DROPZONE_JSON_V1"
+) -> Sample:
     return Sample(
-        connector_type="DROPZONE_JSON_V1",
+        connector_type=connector_type,
         name=name,
         config=config,
         flips=_dropzone_flips,
         failures=_DROPZONE_FAILURES,
     )
+
+
+def _beside() -> tuple[Sample, ...]:
+    modules = sorted(path.stem for path in Path(__file__).parent.glob("samples_*.py"))
+    return tuple(sample for name in modules for sample in import_module(f"{__package__}.{name}").SAMPLES)
+
+
+# EDIFACT_ORDERS and X12_850: the same folders, and two partners
+
+
+def _between_partners(canaries: Canaries, far_end: SshRecorder) -> Config:
+    return _with_everything(canaries, far_end) | {"sender_id": "ACME", "recipient_id": "GLOBEX"}
 
 
 SAMPLES = (
@@ -145,7 +132,11 @@ SAMPLES = (
         flips=lambda *_: {"account": {"account": "other"}},
         failures=_MOCK_FAILURES,
     ),
+    *_beside(),
     _dropzone("password", _with_password),
     _dropzone("key", _with_key),
     _dropzone("everything", _with_everything),
+    _dropzone("everything", _between_partners, "EDIFACT_ORDERS"),
+    _dropzone("everything", _between_partners, "X12_850"),
 )
+THOROUGH = tuple(sample for sample in SAMPLES if sample.thorough)
