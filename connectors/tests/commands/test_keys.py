@@ -6,16 +6,17 @@ import json
 import re
 import secrets
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.core.management import CommandError
+from django.core.management import CommandError, call_command
 
 from connectors.fields import key_ring
 from connectors.models import ERPConnection
-from connectors.services import connections
+from connectors.services import connections, webhooks
 from connectors.tests.commands.conftest import run
 from tenants.actors import Actor
 from tenants.models import AuditEvent, Organization
@@ -65,6 +66,41 @@ def test_rotation_in_steps(connection: ERPConnection, exchange_key: Callable[...
     settings.ENCRYPTION_PREVIOUS_KEYS = []
     connection.refresh_from_db()
     assert connection.read_config()["password"] == CANARY
+
+
+def test_a_rotation_shows_its_progress_on_a_terminal_only(
+    connection: ERPConnection, exchange_key: Callable[..., None]
+) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    exchange_key(keep=True)
+    terminal = Terminal()
+    call_command("rotate_encryption_key", "--batch", "1", stdout=StringIO(), stderr=terminal)
+
+    assert "sealing anew [##############################] 1 of 1" in terminal.getvalue()
+    exchange_key(keep=True)
+    assert run("rotate_encryption_key").err == ""
+
+
+@pytest.mark.parametrize("size", ["0", "-1", "10001", "many"])
+def test_a_batch_has_a_size(size: str) -> None:
+    assert "must be a number from 1 to 10000" in run("rotate_encryption_key", "--batch", size).err
+
+
+def test_a_rotation_away_from_a_missing_key_is_a_usage_error(
+    connection: ERPConnection, exchange_key: Callable[..., None]
+) -> None:
+    run("rotate_encryption_key")
+    active = key_ring().active_key_id.hex()
+    exchange_key(keep=False)
+
+    refused = run("rotate_encryption_key")
+    assert (refused.code, refused.out) == (2, "")
+    assert f"--lost {active[:16]}" in refused.err
+    assert run("rotate_encryption_key", "--lost", active[:16]).code == 3
+    assert f"{connection.pk}: UnknownKey, quarantined since 2" in run("encryption_status").err
 
 
 def test_rotation_reports_what_it_cannot_open(connection: ERPConnection, exchange_key: Callable[..., None]) -> None:
@@ -118,6 +154,20 @@ def test_decrypts_on_a_terminal_and_records_it_first(connection: ERPConnection) 
     assert (event.org, event.target_id, event.details) == (
         connection.org, str(connection.pk), {"reason": "ticket 4711"}
     )  # fmt: skip
+
+
+def test_decrypts_a_webhook_and_a_revision(connection: ERPConnection, actor: Actor) -> None:
+    connections.change(connection, actor, config={"password": "newer"})
+    webhook, secret = webhooks.create(connection.org, actor, name="shop", url="https://shop.example.com/told")
+    revision = connection.revisions.get()
+
+    shown = run("decrypt_connector_config", str(webhook.pk), "--reason", "x", "--force")
+    assert shown.json["secret"] == secret
+    assert run("decrypt_connector_config", str(revision.pk), "--reason", "x", "--force").json["password"] == CANARY
+    assert set(AuditEvent.objects.filter(action__endswith=".decrypted").values_list("action", "target_id")) == {
+        ("webhook.decrypted", str(webhook.pk)),
+        ("revision.decrypted", str(revision.pk)),
+    }
 
 
 def test_into_a_pipe_only_with_force(connection: ERPConnection) -> None:
