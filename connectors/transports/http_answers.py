@@ -43,6 +43,7 @@ class Unusable(StrEnum):
     LEADS_ELSEWHERE = "it names an address at another server"
     NO_TOKEN = "it holds no access token"  # noqa: S105  # a sentence
     NO_NUMBER = "it does not name the order"
+    NOT_AS_EXPECTED = "what is expected there is missing"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -208,19 +208,26 @@ class HttpConfig(ConnectorConfig):
             yield fault
 
     def _faults_of_the_certificates(self) -> Iterator[Fault]:
-        try:
-            client_context(self.ca_bundle)
-        except UnusableCertificate:
+        if self.ca_bundle is not None and not _is_usable(self.ca_bundle):
             yield Fault(path="ca_bundle", message="must hold certificates in PEM", code="unusable_certificate")
         chain, key = getattr(self, "client_certificate", None), getattr(self, "client_key", None)
         if (chain is None) is not (key is None):
             missing = "client_key" if key is None else "client_certificate"
             yield Fault(path=missing, message="is required: a client certificate needs its key", code="missing")
-        elif (pair := self.client_certificate_pair()) is not None:
-            try:
-                client_context(None, pair)
-            except UnusableCertificate as error:
-                yield Fault(path="client_certificate", message=str(error).rstrip("."), code="unusable_certificate")
+        elif (pair := self.client_certificate_pair()) is not None and not _is_usable(pair.chain):
+            yield Fault(path="client_certificate", message="must be certificates in PEM", code="unusable_certificate")
+        elif pair is not None and not _is_usable(pair.chain, pair):
+            message = "cannot be read with this passphrase, or belongs to another certificate"
+            yield Fault(path="client_key", message=message, code="unusable_key")
+
+
+def _is_usable(ca_bundle: str, pair: ClientCertificate | None = None) -> bool:
+    # Believing something given here spares reading the system's authorities, which takes a while.
+    try:
+        client_context(ca_bundle, pair)
+    except UnusableCertificate:
+        return False
+    return True
 
 
 class BasicFields(ConnectorConfig):

@@ -71,6 +71,15 @@ class Canaries:
         runs = re.findall(f"[A-Za-z0-9]{{{_CORE}}}", body[len(body) // 2 :])
         return self._remember(name, pem, tuple(runs))
 
+    def plant_token(self, name: str) -> str:
+        """Return a new secret that may stand in a header as it is."""
+        cores = tuple("".join(secrets.choice(_ALPHABET) for _ in range(_CORE)) for _ in range(2))
+        return self._remember(name, f"-{cores[0]}._~{cores[1]}+/==", cores)
+
+    def plant_pem(self, name: str, pem: str) -> str:
+        """Remember a private key in PEM by what only it has."""
+        return self._remember(name, pem, tuple(re.findall(f"[A-Za-z0-9]{{{_CORE}}}", pem[len(pem) // 2 :])))
+
     def leaks(self, text: object) -> list[str]:
         """Return which secrets stand in a text and how, each with what surrounds the first one."""
         content = text if isinstance(text, bytes) else str(text).encode("utf-8", "surrogatepass")

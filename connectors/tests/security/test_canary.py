@@ -39,7 +39,7 @@ from connectors.services.contexts import make_context
 from connectors.testing import sample_orders
 from connectors.tests.admin.pages import at
 from connectors.tests.rows import an_acknowledgement
-from connectors.tests.security.samples import SAMPLES
+from connectors.tests.security.samples import SAMPLES, THOROUGH
 from erpconfig import logging as project_logging
 from tenants.models import AuditEvent
 
@@ -52,7 +52,7 @@ def _environment(settings, tmp_path):
     settings.DROPZONE_ROOT = str(tmp_path)
 
 
-@pytest.fixture(params=SAMPLES, ids=str)
+@pytest.fixture(params=THOROUGH, ids=str)
 def planted(request, canaries, home):
     """A connector type and a configuration of it with a canary in each secret leaf."""
     return request.param.connector_type, request.param.config(canaries, home)
