@@ -49,8 +49,11 @@ class _FaultyForm(forms.Form):
     def show(self, faults: Iterable[Fault]) -> None:
         """Put each fault on its field; one that belongs to none stands above the form."""
         for fault in faults:
-            field = CONFIG + fault.path.split(".")[0]
+            name, _, inside = fault.path.partition(".")
+            field = CONFIG + name
             sentence = f"{fault.message[:1].upper()}{fault.message[1:]}."
+            if inside and field in self.fields:  # where in a list or an object of JSON
+                sentence = f"{inside}: {fault.message}."
             if field in self.fields:
                 self.add_error(field, sentence)
             else:
