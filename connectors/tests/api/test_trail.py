@@ -23,6 +23,8 @@ ORDER = sample_orders.minimal().model_copy(update={"order_id": "SO-other"}).as_j
 CONNECTION = "connectors/<connection_id>"
 EXPORT = "exports/<export_id>"
 WEBHOOK = "webhooks/<webhook_id>"
+KEY = "api-keys/<key_id>"
+ACCOUNT = "service-accounts/<account_id>"
 
 
 def held(export_id, **columns):
@@ -101,6 +103,17 @@ DEEDS = {
     ("POST", f"{WEBHOOK}/rotate-secret"): (None, None),
     ("POST", f"{WEBHOOK}/test"): (None, None),
     ("POST", f"{WEBHOOK}/deliveries/<delivery_id>/redeliver"): (None, None),
+    ("POST", "api-keys"): ({"name": "another", "role": "VIEWER"}, None),
+    ("PATCH", KEY): ({"name": "other"}, None),
+    ("DELETE", KEY): (None, None),
+    ("POST", f"{KEY}/rotate"): ({"overlap_hours": 1}, None),
+    ("POST", "service-accounts"): ({"name": "another", "role": "VIEWER"}, None),
+    ("PATCH", ACCOUNT): ({"name": "other"}, None),
+    ("DELETE", ACCOUNT): (None, None),
+    ("PATCH", "members/<member_id>"): ({"role": "VIEWER"}, None),
+    ("DELETE", "members/<member_id>"): (None, None),
+    ("POST", "invitations"): ({"email": "bob@example.com", "role": "VIEWER"}, None),
+    ("DELETE", "invitations/<invitation_id>"): (None, None),
 }
 
 
@@ -118,7 +131,8 @@ def filled(text, ids):
 
 
 @pytest.mark.parametrize(("method", "route"), sorted(DEEDS))
-def test_it_leaves_an_event(acme, api, ids, method, route):
+def test_it_leaves_an_event(acme, api, ids, method, route, settings):
+    settings.PUBLIC_URL = "https://erp.example.com"
     body, prepare = DEEDS[method, route]
     if prepare:
         prepare(api, ids)
