@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from connectors.formats.edi import ALREADY_THERE, answer, malformed, number_of, range_name
@@ -100,9 +100,9 @@ def _aperak(message: Message, interchange: Interchange, fields: EdifactFields) -
     verdict = _verdicts(message)
     if verdict & set(_NO) or (codes and not verdict & set(_YES)):
         code = f"APERAK {codes[0]}" if codes else "APERAK"
-        yield answer(numbered, AckStatus.REJECTED, code=code, message=_texts(message))
+        yield answer(numbered, AckStatus.REJECTED, code=code, message=_texts(message.segments))
     else:
-        yield answer(numbered, fields.level("application"), warnings=[_texts(message)] if codes else [])
+        yield answer(numbered, fields.level("application"), warnings=[_texts(message.segments)] if codes else [])
 
 
 def _ordrsp(message: Message, interchange: Interchange, fields: EdifactFields) -> Iterator[Acknowledgement]:
@@ -112,12 +112,15 @@ def _ordrsp(message: Message, interchange: Interchange, fields: EdifactFields) -
     lines = list(_lines(message))
     actions = [line[0].get(1) for line in lines]
     verdict = _verdicts(message)
-    own = [segment.get(1, 0) or "" for segment in message.all("BGM")][:1]
-    number = next((each.get(0, 1) for each in _header(message, "RFF") if each.get(0) == "VN"), "") or "".join(own)
+    own = next((segment.get(1) for segment in message.all("BGM")), "")
+    number = next((each.get(0, 1) for each in _header(message, "RFF") if each.get(0) == "VN"), own)
     if verdict & set(_NO) or (not verdict & {*_YES, *_CHANGED} and actions and set(actions) == {"7"}):
-        yield answer(numbered, AckStatus.REJECTED, number=number, code="ORDRSP", message=_texts(message) or "the order")
+        yield answer(numbered, AckStatus.REJECTED, number=number, code="ORDRSP", message=_texts(message.segments))
         return
-    yield answer(numbered, fields.level("response"), number=number, warnings=_changes(lines))
+    warnings = list(_changes(lines)) or (
+        ["The ERP accepted the order with changes."] if verdict & set(_CHANGED) else []
+    )
+    yield answer(numbered, fields.level("response"), number=number, warnings=warnings)
 
 
 def _ours(
@@ -148,8 +151,8 @@ def _verdicts(message: Message) -> set[str]:
     return {code for segment in message.all("BGM") for code in (segment.get(2), segment.get(3)) if code}
 
 
-def _texts(message: Message) -> str:
-    texts = (" ".join(filter(None, segment.elements[3])) for segment in message.all("FTX") if len(segment.elements) > 3)
+def _texts(segments: Iterable[Segment]) -> str:
+    texts = (" ".join(filter(None, each.elements[3])) for each in segments if each.tag == "FTX" and each.elements[3:])
     return "; ".join(filter(None, texts))
 
 
@@ -168,14 +171,16 @@ def _lines(message: Message) -> Iterator[list[Segment]]:
 
 def _changes(lines: list[list[Segment]]) -> Iterator[str]:
     for line in lines:
-        if (what := _LINES.get(line[0].get(1))) is None:
-            continue
-        said = f"Line {line[0].get(0)}: {what}"
         amounts = {each.get(0): each.get(0, 1) for each in line if each.tag == "QTY"}
-        if quantity := amounts.get("113") or amounts.get("12") or amounts.get("21"):
-            said += f", quantity {quantity}"
+        confirmed = amounts.get("113") or amounts.get("12") or ""
+        # Many partners say nothing in LIN and leave it to the quantities.
+        differs = bool(confirmed) and "21" in amounts and confirmed != amounts["21"]
+        what = _LINES.get(line[0].get(1)) or ("changed" if differs else "")
+        if not what:
+            continue
         days = [each.get(0, 1) for each in line if each.tag == "DTM" and each.get(0) in ("2", "67", "69")]
-        yield said + (f", delivery {days[0]}" if days else "") + "."
+        said = [what, confirmed and f"quantity {confirmed}", days and f"delivery {days[0]}", _texts(line)]
+        yield f"Line {line[0].get(0)}: {', '.join(str(each) for each in said if each)}."
 
 
 _READERS: Final = {"CONTRL": _contrl, "APERAK": _aperak, "ORDRSP": _ordrsp}

@@ -23,7 +23,7 @@ MESSAGE: Final = "1"
 """The reference of the one message in each interchange."""
 
 UNITS: Final = {
-    **dict.fromkeys(("PC", "PCS", "ST", "STK", "STCK", "PIECE"), "PCE"),
+    **dict.fromkeys(("EA", "PC", "PCS", "ST", "STK", "STCK", "PIECE"), "PCE"),
     **{"M": "MTR", "KG": "KGM", "G": "GRM", "L": "LTR", "M2": "MTK", "M3": "MTQ", "MM": "MMT", "CM": "CMT", "T": "TNE"},
     **{"H": "HUR", "STD": "HUR", "PAA": "PR", "KAR": "CT", "PAL": "PF"},
 }

@@ -140,7 +140,8 @@ def _response(each: TransactionSet, pair: str, fields: X12Fields) -> Acknowledge
     if verdict in _RESPONSE_NO or (verdict not in _HELD and lines and all(_is_rejected(code) for _, code, _ in lines)):
         return answer(numbered, AckStatus.REJECTED, number=number, code=f"855 {verdict}", message=_texts(each))
     level = AckStatus.RECEIVED if verdict in _HELD else fields.level("response")
-    return answer(numbered, level, number=number, warnings=_changes(lines))
+    warnings = list(_changes(lines)) or (["The ERP accepted the order with changes."] if verdict == "AC" else [])
+    return answer(numbered, level, number=number, warnings=warnings)
 
 
 def _is_rejected(code: str) -> bool:
