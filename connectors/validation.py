@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import (
@@ -79,6 +80,15 @@ Line = Annotated[str, ON_ONE_LINE]
 WITH_LINE_BREAKS: Final = _Rule(_many_lines, f"^[^{_NOT_IN_LINES}]*$")
 Paragraphs = Annotated[str, WITH_LINE_BREAKS]
 """Text that may have line breaks."""
+
+
+def moment(text: str) -> datetime | None:
+    """Return a time with offset (ISO 8601) in UTC, as the database knows no offset beyond 15:59; else None."""
+    try:
+        at = datetime.fromisoformat(text)
+        return at.astimezone(UTC) if at.tzinfo else None
+    except (ValueError, OverflowError):  # the second: in UTC it is before the first day there is, or after the last
+        return None
 
 
 class StrictModel(BaseModel):

@@ -9,7 +9,6 @@ from uuid import UUID
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils.dateparse import parse_datetime
 from django.utils.http import urlencode
 from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
@@ -19,6 +18,7 @@ from connectors.models import ERPExport, ExportStatus
 from connectors.models.export import RETRYABLE, ExportQuerySet
 from connectors.services import dead_letters
 from connectors.services.dead_letters import AT_ONCE, SECONDS_AT_ONCE, Cause, Tally
+from connectors.validation import moment
 from tenants.admin import OrganizationScopedAdmin, actor_of, has_role, organizations_of
 from tenants.roles import ALL, OPERATE
 
@@ -144,8 +144,8 @@ class DeadLetters(OrganizationScopedAdmin):
             Http404: there is no such cause where this person may do something about it.
         """
         posted = {name: request.POST.get(name, "") for name in ("connection", "status", "code", "until")}
-        connection_id, until = _uuid(posted["connection"]), parse_datetime(posted["until"])
-        if connection_id is None or until is None or until.tzinfo is None or posted["status"] not in RETRYABLE:
+        connection_id, until = _uuid(posted["connection"]), moment(posted["until"])
+        if connection_id is None or until is None or posted["status"] not in RETRYABLE:
             raise Http404
         ours = ERPExport.objects.filter(org__in=organizations_of(request, OPERATE))
         rows = dead_letters.select(

@@ -10,7 +10,7 @@ from uuid import UUID
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.utils import timezone
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from connectors.api.shapes import ConnectionName, Flag, Shape
@@ -59,8 +59,18 @@ EmailAddress = Annotated[
 ]  # fmt: skip
 
 
+def _without_null(schema: dict[str, Any]) -> None:
+    for name, shape in schema["properties"].items():
+        if name != "expires_at" and "anyOf" in shape:
+            (only,) = [choice for choice in shape.pop("anyOf") if choice != {"type": "null"}]
+            shape.pop("default", None)
+            shape |= only
+
+
 class _Patch(StrictModel):
     """What changes; what is left out stays, and null is for nothing but an expiry."""
+
+    model_config = ConfigDict(json_schema_extra=_without_null)
 
     def cross_field_faults(self) -> Iterable[Fault]:
         """Refuse null where there is nothing to clear."""

@@ -57,7 +57,7 @@ class ApiKeysView(ListView):
             }
         },
         answers={201: _ISSUED},
-        problems=_CONFLICT,
+        problems={**_CONFLICT, 404: ("NOT_FOUND",)},  # the service account
     )
     def post(self, request: Request) -> Response:
         """Issue a key. With an API key, nobody gives more than that key has: no scope, no network, no later end."""
@@ -90,6 +90,7 @@ class ApiKeyView(ApiView):
         "change_api_key",
         "Change an API key",
         request=access_shapes.ApiKeyPatch,
+        is_body_required=False,
         request_examples={"Only from our network": {"networks": ["203.0.113.0/24"]}},
         answers={200: _KEY},
         problems=_CONFLICT,
@@ -181,6 +182,7 @@ class ServiceAccountView(ApiView):
         "change_service_account",
         "Change a service account",
         request=access_shapes.ServiceAccountPatch,
+        is_body_required=False,
         request_examples={"Stop all of its keys": {"disabled": True}},
         answers={200: _ACCOUNT},
         problems=_CONFLICT,

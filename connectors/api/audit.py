@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from django.http import StreamingHttpResponse
-from django.utils import timezone
-from django.utils.dateparse import parse_datetime
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -16,6 +15,7 @@ from connectors.api.filters import AuditFilter
 from connectors.api.schema import Answer, describe
 from connectors.api.views import AnyAccept, ApiView, ListView
 from connectors.exceptions import Fault, InvalidInput
+from connectors.validation import moment
 from tenants import audit_export
 from tenants.models import AuditEvent, record
 from tenants.roles import Scope
@@ -79,14 +79,11 @@ class AuditExportView(ApiView):
         )
 
 
-def _since(text: str | None) -> Any:
+def _since(text: str | None) -> datetime | None:
     if text is None:
         return None
-    try:
-        if (time := parse_datetime(text)) and timezone.is_aware(time):
-            return time
-    except ValueError:  # in the right form, but there is no such time
-        pass
+    if at := moment(text):
+        return at
     raise InvalidInput([Fault(path="since", message="is no time such as 2026-01-01T00:00:00Z", code="invalid")])
 
 

@@ -31,12 +31,12 @@ class StaffAdminSite(AdminSite):
         return super().has_permission(request) and second_factor.is_satisfied(request)
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Refuse a page of a model to whoever may see nothing of it, before it looks for the row.
+        """Refuse a page of Django's own to whoever may see nothing of its model, before it looks for the row.
 
-        Django's own looks first, and so tells whether there is one.
+        Else the answer would tell whether there is one. Ours look for it among the rows of the person only.
         """
         page = getattr(view, "__self__", None)
-        if not isinstance(page, ModelAdmin):
+        if not isinstance(page, ModelAdmin) or hasattr(page, "org_id_of"):
             return super().admin_view(view, cacheable)
 
         @wraps(view)

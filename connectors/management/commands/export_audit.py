@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
@@ -33,7 +33,7 @@ class Command(OperatorCommand):
 def _time(text: str) -> datetime:
     try:
         if time := parse_datetime(text):
-            return time if timezone.is_aware(time) else timezone.make_aware(time)
-    except ValueError:  # in the right form, but there is no such time
+            return (time if timezone.is_aware(time) else timezone.make_aware(time)).astimezone(UTC)
+    except (ValueError, OverflowError):  # in the right form, but there is no such time
         pass
     raise CommandError(f"{text!r} is no time such as 2026-01-01T00:00:00Z.", returncode=USAGE)

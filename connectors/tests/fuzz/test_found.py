@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from django.urls import reverse
 
+from connectors.api.filters import TimeFilter
+from connectors.api.urls import urlpatterns
 from connectors.exceptions import InvalidOrder
 from connectors.order import Order
 from connectors.testing import sample_orders
+from connectors.tests.admin.conftest import person, sign_in, superuser  # noqa: F401  # fixtures
 from connectors.tests.api.conftest import _fresh, api, caller, paths  # noqa: F401  # fixtures
+from connectors.tests.security.conftest import own  # noqa: F401  # a fixture
 
 
 def test_a_host_is_no_longer_than_a_name_can_be(api):  # noqa: F811
@@ -20,6 +25,29 @@ def test_a_host_is_no_longer_than_a_name_can_be(api):  # noqa: F811
 def test_a_time_may_have_any_offset(api, time):  # noqa: F811
     """The database takes none beyond 15:59."""
     assert api.get(f"exports?created_after={time}").status_code == 200
+
+
+@pytest.mark.parametrize("since", ["2000-01-01T00:00:00%2B16:00", "2000-01-01T00:00:00-23:59"])
+def test_the_trail_is_exported_since_any_time(api, since):  # noqa: F811
+    answer = api.get(f"audit-events/export?since={since}")
+
+    assert answer.status_code == 200
+    list(answer.streaming_content)  # what asks the database
+
+
+@pytest.mark.parametrize("until", ["2000-99-99T00:00:00Z", "0001-01-01T00:00:00+17:40", "2000-01-01T00:00:00+16:00"])
+def test_dead_letters_are_chosen_until_any_time(superuser, own, until):  # noqa: F811
+    form = {"connection": own.ids["connection_id"], "status": "FAILED", "code": "REMOTE_ERROR", "until": until}
+
+    assert superuser.post(reverse("admin:connectors_erpexport_dismiss-cause"), form).status_code in (200, 302, 404)
+
+
+def test_every_filter_of_times_takes_any_offset():
+    sets = [getattr(pattern.callback.view_class, "filterset_class", None) for pattern in urlpatterns]
+    times = [each for filters in sets if filters for each in filters.base_filters.values() if "Time" in str(type(each))]
+
+    assert times
+    assert all(isinstance(each, TimeFilter) for each in times)
 
 
 @pytest.mark.parametrize("time", ["0001-01-01T00:00:00%2B17:40", "9999-12-31T23:00:00-17:40"])
