@@ -48,12 +48,15 @@ BEYOND_A_SCHEMA: dict[str, str] = {
     "int_type": "1.0 is an integer to a schema, and none to us",
     "timezone": "the names of time zones are a list of its own",
     "too_late": "how late a time may be",
+    "past": "what time it is",
+    "beyond_role": "one field bounds another",
+    "network": "an address is more than its characters",
+    "email": "the same",
     "datetime_range": "a time has to be one in UTC, too",
     "decimal_max_places": "a number has digits that its value does not tell of",
     "decimal_max_digits": "the same",
     "decimal_whole_digits": "the same",
-    "control_character": "what a line of text may hold is said in words",
-    "blank": "the same",
+    "blank": "a text of blanks only is none",
 }
 
 INTERNALS = re.compile(rb"function-|partial\(|literal\[| at 0x|Traceback|pydantic|django|psycopg")
