@@ -36,9 +36,6 @@ EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3"))
 # Why a request that fits its JSON Schema may be refused: what no schema can say, by the code of the fault.
 BEYOND_A_SCHEMA: dict[str, str] = {
     "exclusive": "one field forbids another",
-    "network": "which texts are networks is said in words",
-    "beyond_role": "which scopes a role has is said in words",
-    "past": "what is in the future depends on when it is asked",
     "null": "null is for what can be cleared, as the fields say in words",
     "confirmation": "one field asks for another",
     "not_applicable": "one field is for certain values of another",
