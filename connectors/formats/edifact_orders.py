@@ -98,10 +98,10 @@ class EdifactFields(EdiFields):
         INERT,
         Field(title="Application reference", description="UNB 0026, such as ORDERS; empty for none."),
     ] = None
-    document_code: Annotated[
+    order_type: Annotated[
         Literal["220", "221", "224", "226"],
         INERT,
-        Field(title="Kind of order", description="220 order, 221 blanket, 224 rush, 226 call-off."),
+        Field(title="Order type", description="BGM 1001: 220 order, 221 blanket, 224 rush, 226 call-off."),
     ] = "220"
     export_reference: Annotated[
         Literal["CR", "ACD"] | None,
@@ -212,7 +212,7 @@ class _Writer:
         order, fields, segment = self._order, self._fields, self._segment
         code = fields.association_code or (_ASSOCIATION[fields.directory] if fields.eancom else "")
         yield segment("UNH", MESSAGE, ("ORDERS", "D", fields.directory[2:], "UN", code))
-        yield segment("BGM", fields.document_code, self.order_number, "9")
+        yield segment("BGM", fields.order_type, self.order_number, "9")
         yield self._day("137", fields.order_day(order))
         yield from self._delivery(order.header.requested_delivery_date)
         yield from self._notes()

@@ -77,11 +77,11 @@ class X12Fields(EdiFields):
     acknowledgement_request: Annotated[
         bool, INERT, Field(title="Ask for TA1", description="ISA14: whether the partner is to answer with a TA1.")
     ] = False
-    order_type_code: Annotated[
+    order_type: Annotated[
         str,
         INERT,
         Field(
-            title="Kind of order",
+            title="Order type",
             description="BEG02: SA stand-alone, NE new, DS drop shipment.",
             pattern="^[A-Z0-9]{2}$",
         ),
@@ -208,7 +208,7 @@ class _Writer:
     def _header(self) -> Iterator[str]:
         order, fields, segment = self._order, self._fields, self._segment
         day = f"{fields.order_day(order):%Y%m%d}"
-        yield segment("BEG", "00", fields.order_type_code, self.order_number, "", day)
+        yield segment("BEG", "00", fields.order_type, self.order_number, "", day)
         yield segment("CUR", "BY", order.header.currency)
         if fields.export_reference:
             # REF02 of 004010 has 30 characters, which tell an id from all others just as well as its 32 do.
