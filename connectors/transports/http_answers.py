@@ -41,7 +41,7 @@ class Unusable(StrEnum):
     REDIRECTS_NOWHERE = "it redirects to an address that cannot be read"
     REDIRECTS_TO_PLAIN_HTTP = "it redirects to an address without encryption"
     LEADS_ELSEWHERE = "it names an address at another server"
-    NO_TOKEN = "it holds no access token"  # noqa: S105  # a sentence
+    NO_TOKEN = "it holds no access token"  # noqa: S105  # nosec B105  # a sentence
     NO_NUMBER = "it does not name the order"
     NOT_AS_EXPECTED = "what is expected there is missing"
 
