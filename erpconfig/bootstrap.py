@@ -22,7 +22,7 @@ _WITHOUT_DATABASE: Final = frozenset({"collectstatic", "diffsettings", "generate
 
 # They look at a database before there is a role to look as, or do what that role may not.
 _OF_THE_OWNER: Final = frozenset(
-    {"flush", "makemigrations", "migrate", "showmigrations", "sqlmigrate", "squashmigrations"}
+    {"flush", "lintmigrations", "makemigrations", "migrate", "showmigrations", "sqlmigrate", "squashmigrations"}
 )
 
 _TEMPLATE: Final = """\
