@@ -9,6 +9,7 @@ import json
 import os
 import re
 from functools import cache
+from itertools import islice
 
 import hypothesis
 import pytest
@@ -32,11 +33,16 @@ from tenants.models import Role
 
 SEED = int(os.environ.get("FUZZ_SEED", "20261125"))
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3"))
+IS_LONG = EXAMPLES > 20
+MANY = 1000
 
 # Why a request that fits its JSON Schema may be refused: what no schema can say, by the code of the fault.
 BEYOND_A_SCHEMA: dict[str, str] = {
     "exclusive": "one field forbids another",
+<<<<<<< Updated upstream
     "null": "null is for what can be cleared, as the fields say in words",
+=======
+>>>>>>> Stashed changes
     "confirmation": "one field asks for another",
     "not_applicable": "one field is for certain values of another",
     "missing": "one of several is required",
@@ -74,8 +80,11 @@ def api() -> BaseSchema:
 def test_every_answer_is_described(label: str, world: World) -> None:
     print(f"FUZZ_SEED={SEED} FUZZ_EXAMPLES={EXAMPLES}")  # shown when it fails
     operation = api().find_operation_by_label(label.replace("<", "{").replace(">", "}"))
-    for case in boundaries(operation):
+    cases = boundaries(operation)
+    for case in cases if IS_LONG else chosen(cases):
         ask(case, world)
+    if len(cases) == MANY and not IS_LONG:
+        return  # what is described so broadly takes seconds to be asked at random
 
     @hypothesis.seed(SEED)
     @hypothesis.settings(
@@ -89,13 +98,18 @@ def test_every_answer_is_described(label: str, world: World) -> None:
 
 
 def boundaries(operation: APIOperation) -> list[Case]:
-    """Return requests at and just beyond each limit that the description names: some, or all in the long form."""
+    """Return requests at and just beyond each limit that the description names; in the short form not too many."""
     cases = api().iter_coverage_cases(
         operation, generation_modes=list(GenerationMode), generation_config=api().config.generation
     )
-    found = sorted(cases, key=number_of)  # mixed, and the same ones for the same seed
-    start = SEED % max(len(found), 1)
-    return found if EXAMPLES > 20 else (found[start:] + found[:start])[:15]
+    return list(islice(cases, None if IS_LONG else MANY))
+
+
+def chosen(cases: list[Case]) -> list[Case]:
+    """Return a few of the requests, mixed, and the same ones for the same seed."""
+    mixed = sorted(cases, key=number_of)
+    start = SEED % max(len(mixed), 1)
+    return (mixed[start:] + mixed[:start])[:15]
 
 
 def ask(case: Case, world: World) -> None:
