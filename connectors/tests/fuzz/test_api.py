@@ -39,10 +39,6 @@ MANY = 1000
 # Why a request that fits its JSON Schema may be refused: what no schema can say, by the code of the fault.
 BEYOND_A_SCHEMA: dict[str, str] = {
     "exclusive": "one field forbids another",
-<<<<<<< Updated upstream
-    "null": "null is for what can be cleared, as the fields say in words",
-=======
->>>>>>> Stashed changes
     "confirmation": "one field asks for another",
     "not_applicable": "one field is for certain values of another",
     "missing": "one of several is required",
