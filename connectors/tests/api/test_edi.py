@@ -10,6 +10,7 @@ from mockedi.testing import Mock
 from connectors.models import DocumentNumber, ERPExport, NumberRangeRecord
 from connectors.services import acknowledgements, delivery
 from connectors.testing import sample_orders
+from connectors.tests.peers.openssh import PASSWORD
 
 pytestmark = pytest.mark.sftp
 
@@ -149,6 +150,43 @@ class TestAnOrder:
         settled = read(api, export)
         assert settled["status"] == "ACKED"
         assert any(warning.startswith("Line 1: ") for warning in settled["warnings"]), settled["warnings"]
+
+    def test_that_is_accepted_by_its_syntax_gets_the_number_later(self, api, openssh, partner, kind):
+        connection = connect(api, kind, openssh.config(), accepted_by="syntax", answer_names=f"*-{SYNTAX[kind]}-*")
+        export = deliver(api, connection)
+        answers(partner, openssh)
+        ERPExport.objects.update(status="UNCONFIRMED", sent_at=None)  # nobody knew whether it had arrived
+
+        assert acknowledgements.poll(connection["id"]) == 1
+        first = read(api, export)
+        api.patch(f"connectors/{connection['id']}", {"config": {"answer_names": f"*-{RESPONSE[kind]}-*"}})
+        assert acknowledgements.poll(connection["id"]) == 1
+
+        assert (first["status"], first["erp_order_id"]) == ("ACKED", None)
+        assert read(api, export)["erp_order_id"]
+
+    def test_that_was_only_received_is_sent_whatever_was_known_of_it(self, api, openssh, partner, kind):
+        connection = connect(api, kind, openssh.config(), answer_names=f"*-{SYNTAX[kind]}-*")
+        export = deliver(api, connection)
+        answers(partner, openssh)
+        ERPExport.objects.update(status="UNCONFIRMED", sent_at=None)
+
+        assert acknowledgements.poll(connection["id"]) == 1
+
+        assert read(api, export)["status"] == "SENT"
+        assert ERPExport.objects.get().sent_at is not None
+
+    def test_waits_while_the_password_is_wrong_and_keeps_its_number(self, api, openssh, inbox, kind):
+        connection = connect(api, kind, openssh.config(password="wr0ng-passw0rd"))
+        export = deliver(api, connection)
+        assert (export["status"], export["attempts"]) == ("PENDING", 0)
+        assert api.get(f"connectors/{connection['id']}").json()["health"] == "AUTH_FAILED"
+
+        api.patch(f"connectors/{connection['id']}", {"config": {"password": PASSWORD}})
+        delivery.drain(connection["id"])
+
+        assert read(api, export)["status"] == "SENT"
+        assert list(DocumentNumber.objects.values_list("number", flat=True)) == [1]
 
     def test_whose_last_reply_is_lost_is_looked_up_and_keeps_its_number(self, api, faulty_sftp, kind):
         server = faulty_sftp(cut_after="rename", times=1)
