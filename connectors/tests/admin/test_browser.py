@@ -155,7 +155,7 @@ def test_an_api_key_is_shown_once(page: Page) -> None:
     page.goto(at("apikey", "add"))
     page.get_by_label("Organisation").select_option(label="Acme GmbH")
     page.get_by_label("Name").fill("shop")
-    page.get_by_label("Role").select_option("OPS")
+    page.get_by_label("Role:").select_option("OPS")
     page.get_by_role("button", name="Save", exact=True).click()
 
     token = page.get_by_label("API key shop").input_value()

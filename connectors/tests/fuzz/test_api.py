@@ -32,7 +32,7 @@ from connectors.tests.fuzz.world import World, number_of
 from tenants.models import Role
 
 SEED = int(os.environ.get("FUZZ_SEED", "20261125"))
-EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "3"))
+EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "1"))
 IS_LONG = EXAMPLES > 20
 MANY = 1000
 

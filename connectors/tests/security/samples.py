@@ -109,6 +109,7 @@ def _dropzone(
         config=config,
         flips=_dropzone_flips,
         failures=_DROPZONE_FAILURES,
+        thorough=connector_type == "DROPZONE_JSON_V1",  # the others have the same settings and doors
     )
 
 
@@ -133,10 +134,10 @@ SAMPLES = (
         failures=_MOCK_FAILURES,
     ),
     *_beside(),
+    _dropzone("everything", _between_partners, "EDIFACT_ORDERS"),
+    _dropzone("everything", _between_partners, "X12_850"),
     _dropzone("password", _with_password),
     _dropzone("key", _with_key),
     _dropzone("everything", _with_everything),
-    _dropzone("everything", _between_partners, "EDIFACT_ORDERS"),
-    _dropzone("everything", _between_partners, "X12_850"),
 )
 THOROUGH = tuple(sample for sample in SAMPLES if sample.thorough)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from html.parser import HTMLParser
 
 import pytest
@@ -106,6 +107,13 @@ class _Form(HTMLParser):
 
 
 @pytest.mark.usefixtures("nothing_arrives")
+def _entered(value):
+    """Return what somebody enters in a form to mean a value."""
+    if value is None:
+        return ""
+    return json.dumps(value) if isinstance(value, dict | list) else value
+
+
 class TestEachDoorAsksForTheSecrets:
     """One destination field is changed at a time, without the secrets."""
 
@@ -128,7 +136,7 @@ class TestEachDoorAsksForTheSecrets:
         form = _Form(superuser.get(address).content.decode())
         # The form clears what another mode has no use for, so a change of mode is saved without any secret.
         for edit in (edit for field, edit in flips.items() if field not in KINDS):
-            posted = form.values | {f"config-{name}": "" if value is None else value for name, value in edit.items()}
+            posted = form.values | {f"config-{name}": _entered(value) for name, value in edit.items()}
             # Every button of the form, among them those that test without saving.
             for name, value, action in form.buttons:
                 answer = superuser.post(action or address, posted | ({name: value} if name else {}))
