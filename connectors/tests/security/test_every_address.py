@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.urls import get_resolver
 
 from connectors.services import connections, exports, revisions, webhooks
@@ -19,7 +20,8 @@ from tenants.models import ApiKey, Membership, Role, ServiceAccount
 pytestmark = pytest.mark.slow
 
 METHODS = ("GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE")  # what deletes comes last
-ADDRESSES = sorted({pattern.name for pattern in get_resolver("connectors.api.urls").url_patterns})
+ROUTES = sorted({str(pattern.pattern) for pattern in get_resolver("connectors.api.urls").url_patterns})
+PARTS = 4
 
 
 @pytest.fixture
@@ -72,27 +74,29 @@ def bodies(sample, config):
     yield text, "text/plain"
 
 
-@pytest.mark.parametrize("name", ADDRESSES)
-@pytest.mark.parametrize(
-    ("sample", "debug"), [(SAMPLES[0], False), (SAMPLES[-1], False), (SAMPLES[-1], True)], ids=str, indirect=["sample"]
-)
-def test_it_repeats_nothing(name, debug, acme, caller, sample, config, canaries, ids, settings, capfd):
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize(("sample", "debug"), [(SAMPLES[0], False), (SAMPLES[-1], True)], ids=str, indirect=["sample"])
+def test_it_repeats_nothing(part, debug, acme, caller, sample, config, canaries, ids, settings, capfd):
     settings.DEBUG = debug
     settings.TESTS_PER_MINUTE_AND_KEY = settings.TESTS_PER_MINUTE_AND_ORGANISATION = 10_000
     settings.TESTS_PER_MINUTE_AND_DESTINATION = 10_000
     api = caller(acme, Role.ADMIN)
-    route = next(
-        pattern.pattern for pattern in get_resolver("connectors.api.urls").url_patterns if pattern.name == name
-    )
-    path = str(route)
-    for each, value in ids.items():
-        path = path.replace(f"<uuid:{each}>", str(value)).replace(f"<str:{each}>", str(value))
+    for route in ROUTES[part::PARTS]:
+        path = route
+        for each, value in ids.items():
+            path = path.replace(f"<uuid:{each}>", str(value)).replace(f"<str:{each}>", str(value))
+        with transaction.atomic():
+            ask(api, path, sample, config, canaries)
+            transaction.set_rollback(True)
+    written = "".join(capfd.readouterr())
+    assert not canaries.leaks(written), canaries.where(written)
 
+
+def ask(api, path, sample, config, canaries):
+    """Send everything to one address."""
     for method in METHODS:
         for content, content_type in bodies(sample, config) if method in ("POST", "PATCH") else [(None, "")]:
             answer = api(method, path, raw=content, content_type=content_type)
             said = b"".join(answer.streaming_content) if answer.streaming else answer.content
-            assert not canaries.leaks(said), (method, content_type, canaries.where(said))
+            assert not canaries.leaks(said), (method, path, content_type, canaries.where(said))
             assert answer.status_code != 500, (method, path, content)
-    written = "".join(capfd.readouterr())
-    assert not canaries.leaks(written), canaries.where(written)
