@@ -21,7 +21,8 @@ from enum import StrEnum
 from html import unescape
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic_core import PydanticCustomError
 
 from connectors import strict_json
 from connectors.codes import Code
@@ -59,7 +60,16 @@ class Meaning(StrEnum):
     UNUSABLE = "unusable"  #: nothing can be concluded
 
 
-Status = Annotated[int, Field(ge=100, le=599)] | Literal["2xx", "3xx", "4xx", "5xx"]
+def _status(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    """Say in one sentence what is wrong; pydantic would name each kind of value by its own words for it."""
+    try:
+        return handler(value)
+    except ValidationError:
+        pass
+    raise PydanticCustomError("status", "must be a number from 100 to 599, or one of 2xx, 3xx, 4xx and 5xx")
+
+
+Status = Annotated[Annotated[int, Field(ge=100, le=599)] | Literal["2xx", "3xx", "4xx", "5xx"], WrapValidator(_status)]
 
 
 class Condition(StrictModel):

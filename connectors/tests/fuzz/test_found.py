@@ -7,12 +7,13 @@ from django.urls import reverse
 
 from connectors.api.filters import TimeFilter
 from connectors.api.urls import urlpatterns
-from connectors.exceptions import InvalidOrder
+from connectors.exceptions import InvalidInput, InvalidOrder
 from connectors.order import Order
 from connectors.testing import sample_orders
 from connectors.tests.admin.conftest import person, sign_in, superuser  # noqa: F401  # fixtures
 from connectors.tests.api.conftest import _fresh, api, caller, paths  # noqa: F401  # fixtures
 from connectors.tests.security.conftest import own  # noqa: F401  # a fixture
+from connectors.transports.http_errors import Condition
 
 
 def test_a_host_is_no_longer_than_a_name_can_be(api):  # noqa: F811
@@ -72,3 +73,11 @@ def test_a_fault_names_the_field_and_no_part_of_our_code(api, reason):  # noqa: 
 
 def test_what_is_missing_is_called_missing(api):  # noqa: F811
     assert [fault["code"] for fault in api.post("exports/retry", {}).json()["errors"]] == ["missing"]
+
+
+def test_a_status_that_is_none_is_told_in_our_own_words():
+    with pytest.raises(InvalidInput) as refused:
+        Condition.parse({"status": ["9xx"]})
+
+    (fault,) = refused.value.faults
+    assert (fault.path, fault.code) == ("status.0", "status")
