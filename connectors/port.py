@@ -356,6 +356,11 @@ class ERPConnectorPort(ABC, Generic[ConfigT]):
     guarantee: ClassVar[Guarantee] = Guarantee.AT_MOST_ONCE
     """The strongest promise against a second delivery that this far end allows."""
 
+    raises: ClassVar[frozenset[type[ConnectorError]]] = frozenset(
+        {TemporaryError, OutcomeUnknown, AuthenticationFailed}
+    )
+    """The classes of error with which an export can end."""
+
     supports_render: ClassVar[bool] = False
     """Can it show the exact bytes without sending them?"""
     supports_find_export: ClassVar[bool] = False

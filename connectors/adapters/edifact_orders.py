@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 from uuid import UUID
 
+from connectors.exceptions import ConnectorError, DocumentError
 from connectors.formats import edifact, edifact_answers, edifact_orders
 from connectors.formats.edi import invented_order
 from connectors.order import Order
@@ -30,6 +31,8 @@ class EdifactOrdersConnector(DropConnector[EdifactConfig]):
         "server or on this machine, and reads CONTRL, APERAK and ORDRSP."
     )
     Config = EdifactConfig
+
+    raises: ClassVar[frozenset[type[ConnectorError]]] = DropConnector.raises | {DocumentError}
 
     def number_range(self, config: EdifactConfig) -> NumberRange:
         return config.number_range()

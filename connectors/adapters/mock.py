@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal, get_args
 from uuid import UUID
 
 from pydantic import Field
@@ -163,6 +163,9 @@ class MockConnector(ERPConnectorPort[MockConfig]):
     Config = MockConfig
 
     guarantee: ClassVar[Guarantee] = Guarantee.HARD
+    raises: ClassVar[frozenset[type[ConnectorError]]] = frozenset(
+        getattr(exceptions, name) for name in get_args(ErrorName)
+    )
     supports_render: ClassVar[bool] = True
     supports_find_export: ClassVar[bool] = True
     supports_acknowledgements: ClassVar[bool] = True

@@ -16,13 +16,13 @@ from connectors.adapters.rest_addresses import address, fill, fill_query, locati
 from connectors.adapters.rest_config import RestApiConfig
 from connectors.adapters.rest_questions import ask, not_proven, question, read
 from connectors.codes import Code
-from connectors.exceptions import DocumentError, OutcomeUnknown, Said
+from connectors.exceptions import ConnectorError, DocumentError, OutcomeUnknown, Said
 from connectors.formats import mapping, orderflow_json_v1
 from connectors.order import Order
 from connectors.port import Context, ERPConnectorPort, ExportContext, ExportSession, Guarantee
 from connectors.results import Acknowledgement, Document, ExportResult, Receipt, Settlement, TestResult
 from connectors.transports.http_answers import Unusable
-from connectors.transports.http_client import HTTP_TEST_STEPS, HttpClient, Judged, open_client
+from connectors.transports.http_client import HTTP_ERRORS, HTTP_TEST_STEPS, HttpClient, Judged, open_client
 from connectors.transports.http_errors import Meaning, rule
 
 _EXISTS_ALREADY: Final = (rule(412, Meaning.EXISTS),)
@@ -42,6 +42,7 @@ class RestApiConnector(ERPConnectorPort[RestApiConfig]):
     Config = RestApiConfig
 
     guarantee: ClassVar[Guarantee] = Guarantee.HARD
+    raises: ClassVar[frozenset[type[ConnectorError]]] = HTTP_ERRORS
     supports_render: ClassVar[bool] = True
     supports_find_export: ClassVar[bool] = True
     supports_acknowledgements: ClassVar[bool] = True

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import ClassVar
 from uuid import UUID
 
+from connectors.exceptions import ConnectorError, DocumentError
 from connectors.formats import x12, x12_850, x12_answers
 from connectors.formats.edi import invented_order
 from connectors.order import Order
@@ -30,6 +31,8 @@ class X12OrdersConnector(DropConnector[X12Config]):
         "machine, and reads TA1, 997, 999 and 855."
     )
     Config = X12Config
+
+    raises: ClassVar[frozenset[type[ConnectorError]]] = DropConnector.raises | {DocumentError}
 
     def number_range(self, config: X12Config) -> NumberRange:
         return config.number_range()

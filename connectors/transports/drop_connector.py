@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Final, TypeVar
 
 from connectors.codes import Code
-from connectors.exceptions import OutcomeUnknown, UnsupportedFeature
+from connectors.exceptions import ConnectorError, OutcomeUnknown, RejectedByERP, UnsupportedFeature
 from connectors.order import Order
 from connectors.port import Context, Delivery, ERPConnectorPort, ExportContext, ExportSession, Guarantee
 from connectors.results import Acknowledgement, Document, ExportResult, RemoteIdentity, Settlement, TestResult
@@ -29,6 +29,7 @@ class DropConnector(ERPConnectorPort[DropConfigT]):
     """Writes each order as one file into a folder, and reads the answers from another."""
 
     guarantee: ClassVar[Guarantee] = Guarantee.HARD
+    raises: ClassVar[frozenset[type[ConnectorError]]] = ERPConnectorPort.raises | {RejectedByERP}
     supports_render: ClassVar[bool] = True
     supports_find_export: ClassVar[bool] = True
     supports_acknowledgements: ClassVar[bool] = True

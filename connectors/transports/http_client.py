@@ -16,7 +16,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
-from connectors.exceptions import Said
+from connectors.exceptions import (
+    AuthenticationFailed,
+    DocumentError,
+    OutcomeUnknown,
+    RateLimited,
+    RejectedByERP,
+    Said,
+    TemporaryError,
+)
 from connectors.port import Context
 from connectors.transports.http import HTTP_LOGIN_STEPS, HttpSession, open_session
 from connectors.transports.http_answers import Answer
@@ -26,6 +34,10 @@ from connectors.transports.http_errors import ErrorRule, Meaning, judge, reason
 
 HTTP_TEST_STEPS: Final = (*HTTP_LOGIN_STEPS, "authenticate", "read")
 """The stages of a connection test over HTTP."""
+HTTP_ERRORS: Final = frozenset(
+    {TemporaryError, RateLimited, OutcomeUnknown, AuthenticationFailed, RejectedByERP, DocumentError}
+)
+"""How an export over HTTP can fail."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,7 +31,7 @@ from pydantic import Field
 
 from connectors.codes import Code
 from connectors.config import INERT
-from connectors.exceptions import DocumentError, OutcomeUnknown, RejectedByERP, Said
+from connectors.exceptions import ConnectorError, DocumentError, OutcomeUnknown, RejectedByERP, Said
 from connectors.order import Order
 from connectors.port import Awaited, Context, ERPConnectorPort, ExportContext, ExportSession, Guarantee, StepNote
 from connectors.results import (
@@ -45,7 +45,7 @@ from connectors.results import (
     TestResult,
 )
 from connectors.transports.http_auth import HttpConfig
-from connectors.transports.http_client import HTTP_TEST_STEPS, HttpClient, open_client
+from connectors.transports.http_client import HTTP_ERRORS, HTTP_TEST_STEPS, HttpClient, open_client
 from connectors.transports.http_errors import ErrorRule, ErrorRules
 
 _LAST_SECONDS: Final = 2.0
@@ -239,6 +239,7 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
     """Whether the ERP keeps a session by cookies."""
 
     guarantee: ClassVar[Guarantee] = Guarantee.LOOKUP
+    raises: ClassVar[frozenset[type[ConnectorError]]] = HTTP_ERRORS
     supports_render: ClassVar[bool] = True
     supports_find_export: ClassVar[bool] = True
     supports_acknowledgements: ClassVar[bool] = True

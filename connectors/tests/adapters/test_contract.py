@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,9 @@ import pytest
 
 from connectors.adapters.dropzone_json_v1 import DropzoneJsonV1Connector
 from connectors.adapters.mock import MockConnector
-from connectors.testing.contract import ConnectorContract
+from connectors.exceptions import AuthenticationFailed, ConnectorError, OutcomeUnknown
+from connectors.testing.contract import ConnectorContract, Provocation
+from connectors.tests.adapters.provocations import Failures, in_a_folder
 from connectors.tests.peers.openssh import PASSPHRASE, OpenSSH, free_port
 
 
@@ -33,9 +35,19 @@ class TestMock(ConnectorContract):
     def broken_configs(self) -> list[dict[str, Any]]:
         return [self.config() | {"fail_with": name} for name in ("AuthenticationFailed", "TemporaryError")]
 
+    def failures(self) -> Failures:
+        def failing(kind: type[ConnectorError]) -> Callable[[], Provocation]:
+            return lambda: Provocation(config=self.config() | {"fail_with": kind.__name__})
+
+        return {kind: failing(kind) for kind in MockConnector.raises}
+
 
 class TestDropzoneOnFilesystem(ConnectorContract):
     connector_class = DropzoneJsonV1Connector
+    uses_network = False
+    out_of_reach = frozenset(
+        {AuthenticationFailed, OutcomeUnknown}
+    )  # a folder of this machine asks nobody, and answers
 
     @pytest.fixture(autouse=True)
     def folders(self, tmp_path: Path) -> None:
@@ -55,10 +67,14 @@ class TestDropzoneOnFilesystem(ConnectorContract):
     def broken_configs(self) -> list[dict[str, Any]]:
         return [self.config() | change for change in ({"export_path": "nowhere"}, {"ack_path": "/etc"})]
 
+    def failures(self) -> Failures:
+        return in_a_folder(self, self.root / "out", "export_path")
+
 
 @pytest.mark.sftp
 class TestDropzoneOnSftp(ConnectorContract):
     connector_class = DropzoneJsonV1Connector
+    out_of_reach = frozenset({OutcomeUnknown})  # OpenSSH does not lie; test_dropzone_look_up has servers that do
 
     @pytest.fixture(autouse=True)
     def server(self, openssh: OpenSSH, inbox: Path) -> None:
@@ -79,3 +95,7 @@ class TestDropzoneOnSftp(ConnectorContract):
             {"host": "no-such-host.invalid"},
         ]
         return [with_password | change for change in changes]
+
+    def failures(self) -> Failures:
+        wrong = self.openssh.config(password="wrong-s3cret")
+        return in_a_folder(self, self.inbox, "export_path") | {AuthenticationFailed: lambda: Provocation(config=wrong)}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import socket
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,9 +14,10 @@ import pytest
 
 from connectors.adapters.mock import MockConfig, MockConnector, MockSession
 from connectors.config import Expiry
+from connectors.exceptions import OutcomeUnknown, RateLimited, TemporaryError
 from connectors.order import Order
 from connectors.port import Context, Delivery, ExportContext, Guarantee
-from connectors.results import TestResult, TestStep
+from connectors.results import ExportResult, TestResult, TestStep
 from connectors.tests.adapters import test_contract
 
 
@@ -68,6 +71,49 @@ class Naive(MockConnector):
     Config = NaiveConfig
 
 
+class Straying(MockConnector):
+    """Connects past the dialer, to whoever the configuration names."""
+
+    def export(self, order: Order, config: MockConfig, context: ExportContext) -> ExportResult:
+        with suppress(OSError):
+            socket.create_connection(("192.0.2.1", 9), timeout=0.01)
+        return super().export(order, config, context)
+
+
+class Patient(MockConnector):
+    """Waits for the far end beyond every deadline."""
+
+    def export(self, order: Order, config: MockConfig, context: ExportContext) -> ExportResult:
+        with context.dialer.connect("erp.test", 9, timeout_s=9) as connection, suppress(TimeoutError):
+            connection.settimeout(3.5)
+            connection.recv(1)
+        raise OutcomeUnknown
+
+    def test_connection(self, config: MockConfig, context: Context) -> TestResult:
+        with context.steps.plan("connect"), context.steps.step("connect"):
+            raise OutcomeUnknown
+        return context.steps.result()
+
+
+class Talkative(MockConnector):
+    """Tells the log what the key is."""
+
+    def export(self, order: Order, config: MockConfig, context: ExportContext) -> ExportResult:
+        assert config.api_key
+        logging.getLogger("talkative").debug("trying %s", config.api_key.get_secret_value())
+        return super().export(order, config, context)
+
+
+class Lying(MockConnector):
+    """Says that it knows a limit, and calls it something else."""
+
+    def export(self, order: Order, config: MockConfig, context: ExportContext) -> ExportResult:
+        try:
+            return super().export(order, config, context)
+        except RateLimited:
+            raise TemporaryError from None
+
+
 @pytest.mark.parametrize(
     ("connector", "rule"),
     [
@@ -81,6 +127,10 @@ class Naive(MockConnector):
         (Hasty, "test_many_are_what_they_are_one_by_one"),
         (LookingConnector, "test_says_what_keeps_an_order_from_arriving_twice"),
         (MockConnector, "test_config_says_whom_it_talks_to"),
+        (Straying, "test_only_the_dialer_leads_out"),
+        (Patient, "test_a_far_end_that_says_nothing_is_left_at_the_deadline"),
+        (Talkative, "test_what_goes_wrong_shows_no_secret"),
+        (Lying, "test_every_error_it_declares_can_be_provoked"),
     ],
     ids=lambda value: getattr(value, "__name__", value),
 )

@@ -10,15 +10,21 @@ import pytest
 
 from connectors.adapters.edifact_orders import EdifactOrdersConnector
 from connectors.adapters.x12_850 import X12OrdersConnector
+from connectors.exceptions import AuthenticationFailed, DocumentError, OutcomeUnknown
 from connectors.order import Order
 from connectors.testing import sample_orders
-from connectors.testing.contract import ConnectorContract
+from connectors.testing.contract import ConnectorContract, Provocation
+from connectors.tests.adapters.provocations import Failures, in_a_folder
 
 BETWEEN = {"sender_id": "ACME", "recipient_id": "GLOBEX", "customer_number_from": "id"}
 
 
 class _OnFilesystem(ConnectorContract):
     settings: dict[str, Any]
+    uses_network = False
+    out_of_reach = frozenset(
+        {AuthenticationFailed, OutcomeUnknown}
+    )  # a folder of this machine asks nobody, and answers
 
     @pytest.fixture(autouse=True)
     def folders(self, tmp_path: Path) -> None:
@@ -43,6 +49,11 @@ class _OnFilesystem(ConnectorContract):
 
     def broken_configs(self) -> list[dict[str, Any]]:
         return [self.config() | {"export_path": "nowhere"}]
+
+    def failures(self) -> Failures:
+        nameless = sample_orders.minimal().as_json() | {"order_id": "O" * 60}  # longer than either has room for
+        unwritable = Provocation(order=Order.parse(nameless), config=self.config() | {"reference_from": "order_id"})
+        return in_a_folder(self, self.root / "out", "export_path") | {DocumentError: lambda: unwritable}
 
 
 class TestEdifactOrders(_OnFilesystem):

@@ -13,8 +13,11 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from connectors.adapters.rest_api import RestApiConnector
+from connectors.exceptions import DocumentError
 from connectors.formats import orderflow_json_v1
-from connectors.testing.contract import ConnectorContract
+from connectors.testing import sample_orders
+from connectors.testing.contract import ConnectorContract, Provocation
+from connectors.tests.adapters.provocations import Failures, over_http
 from connectors.tests.peers.https import Authority, Exchange, HttpServer
 from connectors.tests.peers.rest_erp import RestErp
 
@@ -64,6 +67,12 @@ class RestContract(ConnectorContract):
             {"ca_bundle": None},
         ]
         return [self.config() | change for change in changes]
+
+    def failures(self) -> Failures:
+        from_nobody = sample_orders.minimal("SO-N")
+        needs = self.config() | {"create_path": "orders/{reference}/{export_id}"}
+        failures = over_http(self, self.erp.faults, self.erp.drop, from_nobody)
+        return {**failures, DocumentError: lambda: Provocation(config=needs, order=from_nobody)}
 
 
 class TestWithIdempotencyKey(RestContract):
