@@ -8,14 +8,15 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from connectors.port import OPTIONAL_VERBS, ERPConnectorPort
+from connectors.quality import tier_of, unmet
 from connectors.registry import ENTRY_POINT_GROUP, registry
 from tenants.management.base import OperatorCommand, table
 
 
 class Command(OperatorCommand):
     help = (
-        "List the connector types of this installation, what keeps an order from arriving twice, and what each can do "
-        "beyond export and test."
+        "List the connector types of this installation, how far each can be relied upon, what keeps an order from "
+        "arriving twice, and what each can do beyond export and test."
     )
     examples = ("", "--json", "--matrix")
     exit_codes = ((0, "listed"),)
@@ -40,22 +41,23 @@ Connectors = Sequence[ERPConnectorPort[Any]]
 
 
 def as_matrix(connectors: Connectors) -> list[str]:
-    """Return the lines of a Markdown table: what each connector guarantees, and each verb it has."""
+    """Return the lines of a Markdown table: tier and guarantee of each connector, and each verb it has."""
     lines = [
-        f"| Type | Title | Guarantee | {' | '.join(f'`{verb}`' for verb in OPTIONAL_VERBS)} |",
-        "|" + "---|" * (3 + len(OPTIONAL_VERBS)),
+        f"| Type | Title | Tier | Guarantee | {' | '.join(f'`{verb}`' for verb in OPTIONAL_VERBS)} |",
+        "|" + "---|" * (4 + len(OPTIONAL_VERBS)),
     ]
     for connector in connectors:
         verbs = " | ".join("yes" if has else "-" for has in connector.capabilities().values())
-        lines.append(f"| `{connector.connector_type}` | {connector.title} | `{connector.guarantee}` | {verbs} |")
+        name, tier = connector.connector_type, tier_of(connector)
+        lines.append(f"| `{name}` | {connector.title} | {tier} | `{connector.guarantee}` | {verbs} |")
     return lines
 
 
 def _rows(connectors: Connectors) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("TYPE", "TITLE", "GUARANTEE", "CAN ALSO")]
+    rows: list[tuple[str, ...]] = [("TYPE", "TITLE", "TIER", "GUARANTEE", "CAN ALSO")]
     for connector in connectors:
         able = ", ".join(verb for verb, has in connector.capabilities().items() if has)
-        rows.append((connector.connector_type, connector.title, connector.guarantee, able or "-"))
+        rows.append((connector.connector_type, connector.title, tier_of(connector), connector.guarantee, able or "-"))
     return rows
 
 
@@ -64,6 +66,8 @@ def _plain(connector: ERPConnectorPort[Any]) -> dict[str, Any]:
         "connector_type": connector.connector_type,
         "title": connector.title,
         "summary": connector.summary,
+        "tier": tier_of(connector),
+        "lacks_for_gold": [criterion.demand for criterion in unmet(connector)],
         "guarantee": connector.guarantee,
         "capabilities": connector.capabilities(),
     }

@@ -4,30 +4,44 @@ from __future__ import annotations
 
 import os
 
-from connectors.port import Guarantee
+import pytest
+
+from connectors.adapters.mock import MockConnector
+from connectors.port import ERPConnectorPort, Guarantee
+from connectors.quality import Tier, tier_of, unmet
 from connectors.tests.commands.conftest import run
 from erpconfig.paths import BASE_DIR
 
 PAGE = BASE_DIR / "docs" / "connectors.md"
 
-HEAD = """# Connectors
-What `manage.py list_connectors --matrix` says of a new installation. A connector that you add shows up by itself.
-
-What keeps an order from arriving twice when nobody knows how an attempt ended:
-
-| Guarantee | |
-|---|---|
-| `hard` | the far end itself refuses the second one: a rename onto a new name, an external id, an idempotency key |
-| `lookup` | we find out whether it arrived before anything is sent again |
-| `at_most_once` | neither: it is never sent again by itself, a person decides |
-
-"""
+TABLE = "| Type |"
 
 
 def test_the_page_agrees_with_the_command() -> None:
-    page = HEAD + run("list_connectors", "--matrix").out
+    introduction = PAGE.read_text("utf-8").partition(TABLE)[0]
+    page = introduction + run("list_connectors", "--matrix").out
     if os.environ.get("CONNECTORS_MD") == "write":
         PAGE.write_text(page, "utf-8")
 
     assert PAGE.read_text("utf-8") == page
-    assert all(f"| `{guarantee}` |" in page for guarantee in Guarantee)
+    assert all(f"| `{guarantee}` |" in introduction for guarantee in Guarantee)
+    assert all(f"| {tier} |" in introduction for tier in Tier)
+
+
+class Hopeful(MockConnector):
+    connector_type = "HOPEFUL"
+    guarantee = Guarantee.AT_MOST_ONCE
+
+
+class Reticent(MockConnector):
+    connector_type = "RETICENT"
+    supports_identify = False
+    identify = ERPConnectorPort.identify
+
+
+@pytest.mark.parametrize(
+    ("connector", "tier", "lacking"),
+    [(MockConnector, "gold", 0), (Reticent, "silver", 1), (Hopeful, "bronze", 1)],
+)
+def test_a_tier_follows_from_what_a_connector_does(connector, tier, lacking) -> None:
+    assert (tier_of(connector()), len(unmet(connector()))) == (tier, lacking)
