@@ -24,9 +24,9 @@ from uuid import UUID
 from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from connectors import exact_json
+from connectors.exact_json import Json
 from connectors.exceptions import DocumentError, Fault
-from connectors.formats import exact_json
-from connectors.formats.exact_json import Json
 from connectors.order import Order, exact, utc_text
 from connectors.validation import StrictModel
 

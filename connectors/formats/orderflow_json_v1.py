@@ -12,11 +12,10 @@ from uuid import UUID
 import jsonschema_rs
 from pydantic import BeforeValidator, ConfigDict, Field
 
-from connectors import strict_json
+from connectors import exact_json, strict_json
 from connectors.codes import Code
+from connectors.exact_json import Json
 from connectors.exceptions import DocumentError, InvalidInput
-from connectors.formats import exact_json
-from connectors.formats.exact_json import Json
 from connectors.order import Order, OrderLine, Timestamp, utc_text
 from connectors.results import Acknowledgement, AckStatus, Document
 from connectors.validation import StrictModel

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors import strict_json
-from connectors.formats import exact_json
+from connectors import exact_json, strict_json
 
 DECIMALS = st.decimals(
     allow_nan=False, allow_infinity=False, places=4, min_value=Decimal("-1e14"), max_value=Decimal("1e14")
