@@ -145,7 +145,7 @@ class HttpSession:
         """
         context = context or self._context
         safe = method in _SAFE if safe is None else safe
-        url, at_home = self._url(path, params), True
+        url, at_home = self.url(path, params), True
         for _ in range(MAX_REDIRECTS + 1):
             request = self._message(method, url, headers or {}, content, at_home=at_home)
             if at_home:
@@ -160,7 +160,8 @@ class HttpSession:
             at_home = at_home and url.origin == self._base.origin
         raise answer.unusable(Unusable.REDIRECTS_TOO_OFTEN)
 
-    def _url(self, path: str, params: Mapping[str, str] | None) -> httpx2.URL:
+    def url(self, path: str, params: Mapping[str, str] | None = None) -> httpx2.URL:
+        """Return the whole address of a request, as it is sent; see `request` for the arguments."""
         if path.startswith(("https://", "http://")):
             url = _parsed(path)
             if url is None or url.origin != self._base.origin:

@@ -16,6 +16,16 @@ class Authoriser:
         """Return what is added to the query."""
         return {}
 
+    def signature(self, method: str, url: str, context: Context) -> dict[str, str]:  # noqa: ARG002  # as above
+        """Return the headers that are made for one request only.
+
+        Args:
+            method: of the request.
+            url: its whole address, query included, as it is sent.
+            context: whose clock counts.
+        """
+        return {}
+
     def renew(self, context: Context) -> bool:  # noqa: ARG002  # as above
         """Get other credentials after a 401; return whether there are any, so that it is worth another try."""
         return False

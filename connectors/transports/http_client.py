@@ -30,7 +30,7 @@ from connectors.transports.http import HTTP_LOGIN_STEPS, HttpSession, open_sessi
 from connectors.transports.http_answers import Answer
 from connectors.transports.http_auth import HttpConfig
 from connectors.transports.http_authoriser import Authoriser
-from connectors.transports.http_errors import ErrorRule, Meaning, judge, reason
+from connectors.transports.http_errors import ErrorRule, Meaning, Unpack, as_it_is, judge, reason
 
 HTTP_TEST_STEPS: Final = (*HTTP_LOGIN_STEPS, "authenticate", "read")
 """The stages of a connection test over HTTP."""
@@ -66,10 +66,15 @@ class HttpClient:
     """Sends requests to one ERP; made by `open_client`. Not to be shared between threads."""
 
     def __init__(
-        self, session: HttpSession, config: HttpConfig, context: Context, rules: tuple[ErrorRule, ...]
+        self,
+        session: HttpSession,
+        config: HttpConfig,
+        context: Context,
+        rules: tuple[ErrorRule, ...],
+        unpack: Unpack = as_it_is,
     ) -> None:
         self.session = session
-        self._context, self._rules = context, rules
+        self._context, self._rules, self._unpack = context, rules, unpack
         self._authoriser: Authoriser = config.authoriser()
         self._hidden = config.hidden()
         self._sent: tuple[str, ...] = ()
@@ -101,7 +106,12 @@ class HttpClient:
         answer = self.exchange(
             method, path, params=params, headers=headers, content=content, safe=safe, context=context
         )
-        return Judged(answer=answer, meaning=judge(answer, (*rules, *self._rules), hidden=self._all_hidden()))
+        return self.judged(answer, rules)
+
+    def judged(self, answer: Answer, rules: Iterable[ErrorRule] = ()) -> Judged:
+        """Judge the answer of an `exchange`; see `call`."""
+        meaning = judge(answer, (*rules, *self._rules), hidden=self._all_hidden(), unpack=self._unpack)
+        return Judged(answer=answer, meaning=meaning)
 
     def exchange(
         self,
@@ -118,17 +128,12 @@ class HttpClient:
         context = context or self._context
 
         def send() -> Answer:
-            own = self._authoriser.headers(context)
-            self._sent = tuple(value.rpartition(" ")[2] for value in own.values())
             merged = {**(params or {}), **self._authoriser.params()}
+            url = str(self.session.url(path, merged or None))
+            own = self._authoriser.headers(context) | self._authoriser.signature(method, url, context)
+            self._sent = tuple(value.rpartition(" ")[2] for value in own.values())
             return self.session.request(
-                method,
-                path,
-                params=merged or None,
-                headers={**own, **(headers or {})},
-                content=content,
-                safe=safe,
-                context=context,
+                method, url, headers={**own, **(headers or {})}, content=content, safe=safe, context=context
             )
 
         answer = send()
@@ -136,9 +141,13 @@ class HttpClient:
             answer = send()  # a 401 says that nothing was done
         return answer
 
+    def hide(self, *texts: str) -> None:
+        """Take what the ERP gave us in confidence, such as a token, out of whatever it says from now on."""
+        self._hidden = tuple({*self._hidden, *(text for text in texts if len(text) > 3)})
+
     def said(self, answer: Answer) -> Said:
         """Return what the ERP gives as its reason, without our secrets."""
-        return reason(answer, hidden=self._all_hidden())
+        return reason(answer, hidden=self._all_hidden(), unpack=self._unpack)
 
     def _all_hidden(self) -> tuple[str, ...]:
         return (*self._hidden, *(value for value in self._sent if len(value) > 3))
@@ -151,6 +160,7 @@ def open_client(
     rules: tuple[ErrorRule, ...] = (),
     *,
     keep_cookies: bool = False,
+    unpack: Unpack = as_it_is,
 ) -> Iterator[HttpClient]:
     """Connect to an ERP; records the steps resolve, connect and tls.
 
@@ -159,9 +169,10 @@ def open_client(
         context: by whose dialer and until when.
         rules: what its answers mean beyond the default table.
         keep_cookies: whether it keeps a session by them.
+        unpack: how it wraps up its reasons.
 
     Raises:
         TemporaryError: it cannot be reached, may not be reached, or is not to be trusted.
     """
     with open_session(config.target(keep_cookies=keep_cookies), context) as session:
-        yield HttpClient(session, config, context, rules)
+        yield HttpClient(session, config, context, rules, unpack)
