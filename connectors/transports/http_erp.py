@@ -155,8 +155,7 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
         """Deliver one order; see `ERPConnectorPort.export`."""
         self.context = context
         document = context.document or self.connector.render(order, self.config, context)
-        is_refused_twice = self.connector.guarantee_of(self.config) is Guarantee.HARD
-        if not is_refused_twice and (found := self._found(order, context)):
+        if self.connector.looks_first(self.config) and (found := self._found(order, context)):
             return self._finished(found, document, context, already_delivered=True)
         with context.steps.step("create"):
             made = self.create(document, context)
@@ -251,6 +250,14 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
         """Return what a test of this configuration cannot show, in sentences."""
         return ("That orders may be created: a test creates none.",)
 
+    def unpack(self, body: Any) -> Any:
+        """Return a JSON body in which the ERP's reason stands where most say it, for one that wraps it up."""
+        return body
+
+    def looks_first(self, config: ConfigT) -> bool:
+        """Return whether an order is looked up before it is made: needless where the ERP refuses a second one."""
+        return self.guarantee_of(config) is not Guarantee.HARD
+
     # Subclasses should not need to override.
 
     def export(self, order: Order, config: ConfigT, context: ExportContext) -> ExportResult:
@@ -305,7 +312,7 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
     @contextmanager
     def _session(self, config: ConfigT, context: Context) -> Iterator[HttpErpSession[ConfigT]]:
         rules = (*config.error_rules, *self.rules)
-        with open_client(config, context, rules, keep_cookies=self.keep_cookies) as client:
+        with open_client(config, context, rules, keep_cookies=self.keep_cookies, unpack=self.unpack) as client:
             yield self.Session(self, config, client, context)
 
 

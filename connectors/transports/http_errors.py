@@ -16,7 +16,7 @@ the far end gives as its reason travels as `error.said`: bounded, without markup
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from enum import StrEnum
 from html import unescape
 from typing import Annotated, Any, Final, Literal
@@ -100,6 +100,13 @@ class ErrorRule(StrictModel):
 
 
 ErrorRules = Annotated[tuple[ErrorRule, ...], Field(max_length=MAX_RULES)]
+Unpack = Callable[[Any], Any]
+"""Turns a JSON body into one in which the reason stands where most say it, for an ERP that wraps it up."""
+
+
+def as_it_is(body: Any) -> Any:
+    """Return a body in which nothing is wrapped up."""
+    return body
 
 
 def rule(
@@ -135,13 +142,16 @@ DEFAULT_RULES: Final = (
 """What statuses mean where nobody says more."""
 
 
-def judge(answer: Answer, rules: Iterable[ErrorRule] = (), *, hidden: Iterable[str] = ()) -> Meaning:
+def judge(
+    answer: Answer, rules: Iterable[ErrorRule] = (), *, hidden: Iterable[str] = (), unpack: Unpack = as_it_is
+) -> Meaning:
     """Return what an answer means, or raise the error that it stands for.
 
     Args:
         answer: what the far end said.
         rules: come before the default ones.
         hidden: texts that must not be repeated although the far end does.
+        unpack: see `Unpack`; rules look into the body as it came.
 
     Returns:
         SUCCESS, EXISTS or NOT_FOUND.
@@ -154,7 +164,7 @@ def judge(answer: Answer, rules: Iterable[ErrorRule] = (), *, hidden: Iterable[s
         raise answer.unusable(Unusable.STATUS)
     if found.outcome in (Meaning.SUCCESS, Meaning.EXISTS, Meaning.NOT_FOUND):
         return found.outcome
-    raise _error(answer, found.outcome, reason(answer, found, hidden=hidden))
+    raise _error(answer, found.outcome, reason(answer, found, hidden=hidden, unpack=unpack))
 
 
 def first_match(answer: Answer, rules: Iterable[ErrorRule] = ()) -> ErrorRule | None:
@@ -273,17 +283,21 @@ _MESSAGE_PATHS: Final = (
 )  # fmt: skip
 
 
-def reason(answer: Answer, found: ErrorRule | None = None, *, hidden: Iterable[str] = ()) -> Said:
+def reason(
+    answer: Answer, found: ErrorRule | None = None, *, hidden: Iterable[str] = (), unpack: Unpack = as_it_is
+) -> Said:
     """Return what the far end gives as its reason: as it is told where to look, else where most say it.
 
     Args:
         answer: what the far end said.
         found: the rule that decided; may say where the reason stands.
         hidden: texts that are replaced.
+        unpack: see `Unpack`.
     """
     body = _json_of(answer) if len(answer.content) <= _MAX_READ else None
     if body is None:
         return Said(message=_shown(answer.content[:_MAX_READ].decode(errors="replace"), hidden))
+    body = unpack(body)
     code = _first_text(body, (found.code_path,) if found and found.code_path else _CODE_PATHS)
     message = _first_text(body, (found.message_path,)) if found and found.message_path else None
     message = message or _problem(answer, body) or _first_text(body, _MESSAGE_PATHS)

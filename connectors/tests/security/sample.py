@@ -75,8 +75,9 @@ def over_http(
         }
         # What is only for another kind cannot be set beside this one.
         empty = {field: None for field in _OF_A_KIND if field in whole}
-        edits["auth_kind"] = {"auth_kind": "none", **empty} if whole.get("auth_kind") != "none" else {}
         shapes = registry.get(connector_type).Config.json_schema()["properties"]
+        if "none" in shapes["auth_kind"].get("enum", ()):
+            edits["auth_kind"] = {"auth_kind": "none", **empty} if whole.get("auth_kind") != "none" else {}
         return {
             field: edit
             for field, edit in edits.items()
