@@ -53,16 +53,60 @@ def _file_name(pattern: str) -> str:
     return pattern
 
 
-class EdiFields(OrderMappingFields):
-    """What both standards let two partners agree upon. None of it decides where a secret is sent."""
+FileName = Annotated[
+    Line,
+    INERT,
+    Field(
+        title="File name",
+        description="With {order}, {number} (of the document), {created} and {export}; the last or {number} is needed.",
+        pattern=r"^[A-Za-z0-9._{}-]+$",
+        max_length=100,
+    ),
+    AfterValidator(_file_name),
+]
+
+
+class ExchangeFields(OrderMappingFields):
+    """What partners who exchange numbered documents agree upon, whatever the format."""
 
     test_indicator: Annotated[
         bool,
         INERT,
-        Field(
-            title="Test indicator", description="Marks every interchange as a test, which the partner does not book."
-        ),
+        Field(title="Test indicator", description="Marks every document as a test, which the partner does not book."),
     ] = False
+    file_name: FileName = "order_{order}_{created}_{export}.edi"
+    answer_names: Annotated[
+        Line,
+        INERT,
+        Field(title="Names of answers", description="Which files of the answer folder are read; * is anything."),
+    ] = "*"
+
+    def unit_code(self, line: OrderLine, standard: dict[str, str]) -> str:
+        """Return the code of a line's unit: from the configured table, else from that of the standard."""
+        code = self.unit(line)
+        return code if line.uom in self.units else standard.get(code.upper(), code)
+
+    def has_gln_as_customer_number(self) -> bool:
+        """Return whether customers are named by their GLN."""
+        return self.customer_number_from in ("bill_to_gln", "ship_to_gln")
+
+    def filename(self, order: Order, created_at: datetime, export_id: UUID, number: str) -> str:
+        """Return the name of the file."""
+        return self.file_name.format(
+            order=_UNSAFE_IN_NAMES.sub("_", order.order_id),
+            number=number,
+            created=f"{created_at.astimezone(UTC):%Y%m%dT%H%M%SZ}",
+            export=export_id.hex[:8],
+        )
+
+    def is_answer(self, name: str) -> bool:
+        """Return whether a file of this name is read for answers."""
+        return fnmatchcase(name, self.answer_names) and "/" not in name
+
+
+class EdiFields(ExchangeFields):
+    """What both standards let two partners agree upon. None of it decides where a secret is sent."""
+
     first_control_number: Annotated[
         int,
         INERT,
@@ -88,23 +132,6 @@ class EdiFields(OrderMappingFields):
         INERT,
         Field(title="Line breaks", description="What follows each segment, for partners who want lines."),
     ] = "none"
-    file_name: Annotated[
-        Line,
-        INERT,
-        Field(
-            title="File name",
-            description="With {order}, {number} (the control number), {created} and {export}; the last or {number} is "
-            "needed.",
-            pattern=r"^[A-Za-z0-9._{}-]+$",
-            max_length=100,
-        ),
-        AfterValidator(_file_name),
-    ] = "order_{order}_{created}_{export}.edi"
-    answer_names: Annotated[
-        Line,
-        INERT,
-        Field(title="Names of answers", description="Which files of the answer folder are read; * is anything."),
-    ] = "*"
     accepted_by: Annotated[
         Literal["response", "application", "syntax"],
         INERT,
@@ -122,28 +149,6 @@ class EdiFields(OrderMappingFields):
             description="EDIFACT 3055 or X12 66; empty for a GLN where the number is one, else 91: the seller.",
         ),
     ] = None
-
-    def unit_code(self, line: OrderLine, standard: dict[str, str]) -> str:
-        """Return the code of a line's unit: from the configured table, else from that of the standard."""
-        code = self.unit(line)
-        return code if line.uom in self.units else standard.get(code.upper(), code)
-
-    def has_gln_as_customer_number(self) -> bool:
-        """Return whether customers are named by their GLN."""
-        return self.customer_number_from in ("bill_to_gln", "ship_to_gln")
-
-    def filename(self, order: Order, created_at: datetime, export_id: UUID, number: str) -> str:
-        """Return the name of the file."""
-        return self.file_name.format(
-            order=_UNSAFE_IN_NAMES.sub("_", order.order_id),
-            number=number,
-            created=f"{created_at.astimezone(UTC):%Y%m%dT%H%M%SZ}",
-            export=export_id.hex[:8],
-        )
-
-    def is_answer(self, name: str) -> bool:
-        """Return whether a file of this name is read for answers."""
-        return fnmatchcase(name, self.answer_names) and "/" not in name
 
     def line_break(self) -> str:
         """Return what follows each segment."""
@@ -167,7 +172,7 @@ def range_name(standard: str, sender: str, recipient: str) -> str:
 # What goes out
 
 
-def invented_order(fields: EdiFields) -> Order:
+def invented_order(fields: OrderMappingFields) -> Order:
     """Return an order of nobody's that can be written with every valid configuration, to try it out in memory."""
     gln = {"name": "TEST", "gln": "4012345000009"}
     unit = next(iter(fields.units), "PCE") if fields.only_known_units else "PCE"
@@ -307,7 +312,7 @@ def refuse_too_big(content: bytes) -> None:
 def number_of(text: str) -> int | None:
     """Return a control number as we draw it; None for what is none of ours."""
     text = text.strip()
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 14 else None
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 16 else None
 
 
 def answer(
