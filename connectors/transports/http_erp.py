@@ -156,15 +156,15 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
         self.context = context
         document = context.document or self.connector.render(order, self.config, context)
         if self.connector.looks_first(self.config) and (found := self._found(order, context)):
-            return self._finished(found, document, context, already_delivered=True)
+            return self._finished(found, order, document, context, already_delivered=True)
         with context.steps.step("create"):
             made = self.create(document, context)
         if made is not None:
-            return self._finished(made, document, context, already_delivered=False)
+            return self._finished(made, order, document, context, already_delivered=False)
         found = self._found(order, context)
         if found is None:
             raise OutcomeUnknown  # it says that it has it, and does not show it
-        return self._finished(found, document, context, already_delivered=True)
+        return self._finished(found, order, document, context, already_delivered=True)
 
     def find(self, order: Order, context: ExportContext) -> ExportResult | None:
         """Look an export up, and finish what is found half done; see `ERPConnectorPort.find_export`."""
@@ -176,7 +176,7 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
         if found is None:
             return None
         document = context.document or self.connector.render(order, self.config, context)
-        return self._finished(found, document, context, already_delivered=True)
+        return self._finished(found, order, document, context, already_delivered=True)
 
     def ask(self, awaited: Awaited) -> Acknowledgement | None:
         """Return what the ERP says of an export now; None as long as it says neither yes nor no."""
@@ -206,7 +206,7 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
         return found[0] if found else None
 
     def _finished(
-        self, placed: Placed, document: Document, context: ExportContext, *, already_delivered: bool
+        self, placed: Placed, order: Order, document: Document, context: ExportContext, *, already_delivered: bool
     ) -> ExportResult:
         """Complete an order and return what became of it."""
         if not placed.is_complete and placed.status is not AckStatus.REJECTED:
@@ -224,7 +224,7 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
             ),
             erp_order_id=placed.number,
             acknowledged=placed.status is AckStatus.ACKED,
-            warnings=placed.warnings,
+            warnings=(*self.connector.left_out(order, self.config), *placed.warnings),
         )
 
 
@@ -253,6 +253,10 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
     def unpack(self, body: Any) -> Any:
         """Return a JSON body in which the ERP's reason stands where most say it, for one that wraps it up."""
         return body
+
+    def left_out(self, order: Order, config: ConfigT) -> tuple[str, ...]:  # noqa: ARG002  # as above
+        """Return a sentence for each part of an order that this ERP has no place for."""
+        return ()
 
     def looks_first(self, config: ConfigT) -> bool:
         """Return whether an order is looked up before it is made: needless where the ERP refuses a second one."""
