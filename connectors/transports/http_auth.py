@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator
+from secrets import token_urlsafe
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import httpx2
@@ -129,7 +130,7 @@ class HttpConfig(ConnectorConfig):
     ] = 30
 
     def endpoint(self) -> str:
-        url = httpx2.URL(self.base_url)
+        url = httpx2.URL(self.address())
         return f"{url.host}:{url.port or (80 if url.scheme == 'http' else 443)}"
 
     def expiries(self) -> Iterator[Expiry]:
@@ -145,7 +146,7 @@ class HttpConfig(ConnectorConfig):
             keep_cookies: whether the ERP keeps a session by them.
         """
         return HttpTarget(
-            base_url=base_url or self.base_url,
+            base_url=base_url or self.address(),
             ca_bundle=self.ca_bundle,
             client_certificate=self.client_certificate_pair(),
             allow_plain=self.allow_plain_http,
@@ -153,9 +154,19 @@ class HttpConfig(ConnectorConfig):
             keep_cookies=keep_cookies,
         )
 
+    def address(self) -> str:
+        """Return where the interface begins. A hook for an ERP whose address can be derived."""
+        return self.base_url
+
     def token_address(self) -> str:
         """Return where access tokens are given out. A hook for an ERP whose address can be derived."""
         return str(getattr(self, "token_url", None) or "")
+
+    def assertion_claims(self) -> dict[str, str]:
+        """Return what an assertion says beside who asks whom, and until when. A hook for an ERP with its own claims."""
+        claims = {"sub": str(getattr(self, "client_id", None) or ""), "jti": token_urlsafe(16)}
+        scope = getattr(self, "scope", None) if getattr(self, "scope_in_assertion", False) else None
+        return claims | ({"scope": scope} if scope else {})
 
     def client_certificate_pair(self) -> ClientCertificate | None:
         """Return our certificate and its key; None where the connector has none."""
@@ -289,7 +300,16 @@ class ApiKeyFields(ConnectorConfig):
     ] = "header"
 
 
-class _TokenFields(ConnectorConfig):
+class ClientFields(ConnectorConfig):
+    """By which the address of the tokens knows us."""
+
+    client_id: Annotated[
+        Annotated[Line, Field(max_length=255)] | None,
+        Field(title="Client", description="The client id.", json_schema_extra=when("oauth2", "jwt")),
+    ] = None
+
+
+class _TokenFields(ClientFields):
     token_url: Annotated[
         WebAddress | None,
         Field(
@@ -298,10 +318,6 @@ class _TokenFields(ConnectorConfig):
             examples=["https://login.example.com/oauth2/token"],
             json_schema_extra=when("oauth2", "jwt"),
         ),
-    ] = None
-    client_id: Annotated[
-        Annotated[Line, Field(max_length=255)] | None,
-        Field(title="Client", description="The client id.", json_schema_extra=when("oauth2", "jwt")),
     ] = None
     scope: Annotated[
         Annotated[Line, Field(max_length=1000)] | None,
@@ -343,14 +359,14 @@ class OAuth2Fields(_TokenFields):
     ] = "header"  # noqa: S105  # a place
 
 
-class AssertionFields(_TokenFields):
-    """OAuth 2 client credentials with a signed assertion."""
+class AssertionKeyFields(ClientFields):
+    """The key that signs assertions."""
 
     private_key: Annotated[
         Secret | None,
         Field(
             title="Private key",
-            description="RSA (for PS256, RS256) or P-256 (for ES256) key in PEM, without a passphrase.",
+            description="Key in PEM, without a passphrase: RSA for PS256 and RS256, P-256 for ES256.",
             json_schema_extra=when("jwt", **_MULTI_LINE),
             max_length=20_000,
         ),
@@ -363,6 +379,11 @@ class AssertionFields(_TokenFields):
             json_schema_extra=when("jwt"),
         ),
     ] = None
+
+
+class AssertionFields(AssertionKeyFields, _TokenFields):
+    """OAuth 2 client credentials with a signed assertion."""
+
     assertion_algorithm: Annotated[
         Literal["PS256", "ES256", "RS256"],
         Field(title="Signature", description="How the assertion is signed.", json_schema_extra=when("jwt")),

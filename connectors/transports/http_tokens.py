@@ -23,7 +23,7 @@ from urllib.parse import quote, urlencode
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from connectors.codes import Code
@@ -215,6 +215,14 @@ def _refusal(answer: Answer, config: HttpConfig) -> ConnectorError:
 
 # Signed assertions
 
+_HASHES: Final = {"256": SHA256(), "384": SHA384(), "512": SHA512()}
+"""By the end of an algorithm's name (RFC 7518, section 3.1)."""
+_CURVES: Final[dict[str, ec.EllipticCurve]] = {
+    "ES256": ec.SECP256R1(),
+    "ES384": ec.SECP384R1(),
+    "ES512": ec.SECP521R1(),
+}
+
 
 def assertion(config: HttpConfig, context: Context) -> str:
     """Return a JSON Web Token that says who we are, signed with our private key (RFC 7523, section 3)."""
@@ -226,30 +234,31 @@ def assertion(config: HttpConfig, context: Context) -> str:
         header["kid"] = key_id
     claims: dict[str, Any] = {
         "iss": client_id,
-        "sub": client_id,
         "aud": config.token_address(),
         "iat": now,
         "exp": now + ASSERTION_LIFETIME_S,
-        "jti": secrets.token_urlsafe(16),
+        **config.assertion_claims(),
     }
-    if getattr(config, "scope_in_assertion", False) and (scope := getattr(config, "scope", None)):
-        claims["scope"] = scope
     signed = f"{_part(json.dumps(header).encode())}.{_part(json.dumps(claims).encode())}"
     return f"{signed}.{_part(_sign(_private_key(config), signed.encode(), algorithm))}"
 
 
 def key_fault(config: HttpConfig) -> Fault | None:
     """Return what is wrong with the private key of a configuration."""
-    wanted = "P-256" if getattr(config, "assertion_algorithm", "PS256") == "ES256" else "RSA"
+    wanted = _CURVES.get(getattr(config, "assertion_algorithm", "PS256"))
     try:
         key = _private_key(config)
     except ValueError:
         message = "is not a private key in PEM without a passphrase"
         return Fault(path="private_key", message=message, code="unusable_key")
-    is_p256 = isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, ec.SECP256R1)
-    if not (is_p256 if wanted == "P-256" else isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048):
-        return Fault(path="private_key", message=f"must be a {wanted} key for this signature", code="unusable_key")
-    return None
+    if wanted is None:
+        fits = isinstance(key, rsa.RSAPrivateKey) and key.key_size >= 2048
+    else:
+        fits = isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, type(wanted))
+    if fits:
+        return None
+    name = f"P-{wanted.key_size}" if wanted else "RSA"
+    return Fault(path="private_key", message=f"must be a {name} key for this signature", code="unusable_key")
 
 
 def _private_key(config: HttpConfig) -> Any:
@@ -261,13 +270,15 @@ def _private_key(config: HttpConfig) -> Any:
 
 
 def _sign(key: Any, content: bytes, algorithm: str) -> bytes:
-    match algorithm:
-        case "ES256":
-            r, s = decode_dss_signature(key.sign(content, ec.ECDSA(SHA256())))
-            return r.to_bytes(32, "big") + s.to_bytes(32, "big")
-        case "PS256":
-            return bytes(key.sign(content, padding.PSS(padding.MGF1(SHA256()), SHA256.digest_size), SHA256()))
-    return bytes(key.sign(content, padding.PKCS1v15(), SHA256()))
+    hashed = _HASHES[algorithm[2:]]
+    match algorithm[:2]:
+        case "ES":
+            r, s = decode_dss_signature(key.sign(content, ec.ECDSA(hashed)))
+            size = (key.curve.key_size + 7) // 8
+            return r.to_bytes(size, "big") + s.to_bytes(size, "big")
+        case "PS":
+            return bytes(key.sign(content, padding.PSS(padding.MGF1(hashed), hashed.digest_size), hashed))
+    return bytes(key.sign(content, padding.PKCS1v15(), hashed))
 
 
 def _part(content: bytes) -> str:
