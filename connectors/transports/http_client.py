@@ -73,15 +73,15 @@ class HttpClient:
         rules: tuple[ErrorRule, ...],
         unpack: Unpack = as_it_is,
     ) -> None:
-        self.session = session
-        self._context, self._rules, self._unpack = context, rules, unpack
+        self.session, self.context = session, context
+        self._rules, self._unpack = rules, unpack
         self._authoriser: Authoriser = config.authoriser()
         self._hidden = config.hidden()
         self._sent: tuple[str, ...] = ()
 
     def authenticate(self) -> None:
         """Get whatever is sent with each request, without asking the ERP for anything."""
-        self._authoriser.headers(self._context)
+        self._authoriser.headers(self.context)
 
     def call(
         self,
@@ -125,7 +125,7 @@ class HttpClient:
         context: Context | None = None,
     ) -> Answer:
         """Send a request and return the answer without judging it; after a 401, once more with new credentials."""
-        context = context or self._context
+        context = context or self.context
 
         def send() -> Answer:
             merged = {**(params or {}), **self._authoriser.params()}

@@ -31,7 +31,7 @@ from pydantic import Field
 
 from connectors.codes import Code
 from connectors.config import INERT
-from connectors.exceptions import ConnectorError, DocumentError, OutcomeUnknown, RejectedByERP, Said
+from connectors.exceptions import ConnectorError, DocumentError, OutcomeUnknown, RejectedByERP, Said, TemporaryError
 from connectors.order import Order
 from connectors.port import Awaited, Context, ERPConnectorPort, ExportContext, ExportSession, Guarantee, StepNote
 from connectors.results import (
@@ -106,7 +106,20 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
     ) -> None:
         self.connector, self.config, self.client, self.context = connector, config, client, context
 
+    @property
+    def context(self) -> Context:
+        """What belongs to the order that is under way; its deadline is that of each request."""
+        return self.client.context
+
+    @context.setter
+    def context(self, context: Context) -> None:
+        self.client.context = context
+
     # Hooks: how the ERP is asked.
+
+    def authenticate(self) -> None:
+        """Get whatever is sent with each request. A hook for an ERP with a login of its own."""
+        self.client.authenticate()
 
     @abstractmethod
     def look_up(self, order: Order, names: ExportContext | Awaited) -> list[Placed]:
@@ -176,7 +189,7 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
         if found is None:
             return None
         document = context.document or self.connector.render(order, self.config, context)
-        return self._finished(found, order, document, context, already_delivered=True)
+        return self._finished(found, order, document, context, already_delivered=True, otherwise=TemporaryError)
 
     def ask(self, awaited: Awaited) -> Acknowledgement | None:
         """Return what the ERP says of an export now; None as long as it says neither yes nor no."""
@@ -206,11 +219,23 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
         return found[0] if found else None
 
     def _finished(
-        self, placed: Placed, order: Order, document: Document, context: ExportContext, *, already_delivered: bool
+        self,
+        placed: Placed,
+        order: Order,
+        document: Document,
+        context: ExportContext,
+        *,
+        already_delivered: bool,
+        otherwise: type[ConnectorError] = OutcomeUnknown,
     ) -> ExportResult:
-        """Complete an order and return what became of it."""
+        """Complete an order and return what became of it.
+
+        Args:
+            otherwise: what is raised when it may still become complete: nobody may claim that nothing has arrived, and
+                once it is looked up nobody that it is not known.
+        """
         if not placed.is_complete and placed.status is not AckStatus.REJECTED:
-            with context.steps.step("confirm"):
+            with context.steps.step("complete"), _passing_as(otherwise):
                 placed = self.complete(placed, context)
         if placed.status is AckStatus.REJECTED:
             raise RejectedByERP(said=placed.said)
@@ -276,7 +301,7 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
         identity: RemoteIdentity | None = None
         with context.steps.plan(*HTTP_TEST_STEPS), self._session(config, context) as session:
             with context.steps.step("authenticate"):
-                session.client.authenticate()
+                session.authenticate()
             with context.steps.step("read") as note:
                 session.check_access(note)
                 if self.supports_identify:
@@ -318,6 +343,17 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
         rules = (*config.error_rules, *self.rules)
         with open_client(config, context, rules, keep_cookies=self.keep_cookies, unpack=self.unpack) as client:
             yield self.Session(self, config, client, context)
+
+
+@contextmanager
+def _passing_as(kind: type[ConnectorError]) -> Iterator[None]:
+    """Raise what passes by itself as an error of this class."""
+    try:
+        yield
+    except (TemporaryError, OutcomeUnknown) as error:
+        if isinstance(error, kind):
+            raise
+        raise kind(error.code, said=error.said, **error.params) from None
 
 
 def unknown(where: str) -> DocumentError:
