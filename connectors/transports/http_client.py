@@ -30,7 +30,7 @@ from connectors.transports.http import HTTP_LOGIN_STEPS, HttpSession, open_sessi
 from connectors.transports.http_answers import Answer
 from connectors.transports.http_auth import HttpConfig
 from connectors.transports.http_authoriser import Authoriser
-from connectors.transports.http_errors import ErrorRule, Meaning, Unpack, as_it_is, judge, reason
+from connectors.transports.http_errors import ErrorRule, Meaning, Unpack, as_it_is, judge, reason, shown
 
 HTTP_TEST_STEPS: Final = (*HTTP_LOGIN_STEPS, "authenticate", "read")
 """The stages of a connection test over HTTP."""
@@ -148,6 +148,10 @@ class HttpClient:
     def said(self, answer: Answer) -> Said:
         """Return what the ERP gives as its reason, without our secrets."""
         return reason(answer, hidden=self._all_hidden(), unpack=self._unpack)
+
+    def shown(self, text: str) -> str:
+        """Return a text of the ERP as it may be shown, bounded, without markup and our secrets."""
+        return Said(message=shown(text, self._all_hidden())).message or ""
 
     def _all_hidden(self) -> tuple[str, ...]:
         return (*self._hidden, *(value for value in self._sent if len(value) > 3))

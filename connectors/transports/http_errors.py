@@ -296,7 +296,7 @@ def reason(
     """
     body = _json_of(answer) if len(answer.content) <= _MAX_READ else None
     if body is None:
-        return Said(message=_shown(answer.content[:_MAX_READ].decode(errors="replace"), hidden))
+        return Said(message=shown(answer.content[:_MAX_READ].decode(errors="replace"), hidden))
     body = unpack(body)
     code = _first_text(body, (found.code_path,) if found and found.code_path else _CODE_PATHS)
     message = _first_text(body, (found.message_path,)) if found and found.message_path else None
@@ -305,7 +305,7 @@ def reason(
         message = body
     if code and (len(code) > 64 or code == message):
         code = None
-    return Said(code=code and _shown(code, hidden), message=message and _shown(message, hidden))
+    return Said(code=code and shown(code, hidden), message=message and shown(message, hidden))
 
 
 def _problem(answer: Answer, body: Any) -> str | None:
@@ -325,8 +325,8 @@ def _first_text(body: Any, paths: Iterable[str]) -> str | None:
     return next((text for path in paths if (text := JsonPath.parse(path).text_in(body))), None)
 
 
-def _shown(text: str, hidden: Iterable[str]) -> str:
-    """Return a text without its markup, without what a program tells of its inside, and without what is secret."""
+def shown(text: str, hidden: Iterable[str] = ()) -> str:
+    """Return a text of the far end without its markup, without what tells of its inside, and without what is secret."""
     text = _TRACE.split(text, maxsplit=1)[0] if _TRACE.search(text) else text
     text = unescape(_TAGS.sub(" ", text)) if "<" in text else text
     for secret in hidden:
