@@ -25,6 +25,8 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal, localcontext
+from decimal import Context as DecimalContext
 from typing import Annotated, Any, ClassVar, Final, Generic, TypeVar
 
 from pydantic import Field
@@ -49,6 +51,8 @@ from connectors.transports.http_client import HTTP_ERRORS, HTTP_TEST_STEPS, Http
 from connectors.transports.http_errors import ErrorRule, ErrorRules
 
 _LAST_SECONDS: Final = 2.0
+_CENT: Final = Decimal("0.01")
+_WIDE: Final = DecimalContext(prec=1000)  # numbers are read with up to 400 digits and exponents to 400
 
 
 class HttpErpConfig(HttpConfig):
@@ -95,7 +99,13 @@ class Placed:
     """False while something is still to be done, such as its confirmation."""
     said: Said = field(default_factory=Said)
     """Why the ERP does not want it."""
+    net_total: object = None
+    """What it comes to before taxes, as it was read; None where the ERP does not say, or finds the prices itself."""
     warnings: tuple[str, ...] = ()
+
+    def remarks(self, order: Order) -> tuple[str, ...]:
+        """Return the warnings, with one more where the ERP's total is not that of the order."""
+        return (*self.warnings, *_difference(order, self.net_total))
 
 
 class HttpErpSession(ExportSession, Generic[ConfigT]):
@@ -192,18 +202,22 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
         return self._finished(found, order, document, context, already_delivered=True, otherwise=TemporaryError)
 
     def ask(self, awaited: Awaited) -> Acknowledgement | None:
-        """Return what the ERP says of an export now; None as long as it says neither yes nor no."""
+        """Return what the ERP says of an export now; None as long as that is no news."""
         with self.context.steps.step("ask"):
             found = self.look_up(awaited.order, awaited)
-        if len(found) != 1 or found[0].status is None:
+        if len(found) != 1:
+            return None
+        placed = found[0]
+        is_news = awaited.location is None or placed.number not in (None, awaited.erp_order_id)
+        if placed.status is None and not is_news:
             return None
         return Acknowledgement(
             filename=awaited.filename,
-            status=found[0].status,
-            erp_order_id=found[0].number or awaited.erp_order_id,
-            error_code=found[0].said.code,
-            message=found[0].said.message,
-            warnings=found[0].warnings,
+            status=placed.status or AckStatus.RECEIVED,
+            erp_order_id=placed.number or awaited.erp_order_id,
+            error_code=placed.said.code,
+            message=placed.said.message,
+            warnings=placed.warnings,
         )
 
     def cut(self) -> None:
@@ -249,7 +263,7 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
             ),
             erp_order_id=placed.number,
             acknowledged=placed.status is AckStatus.ACKED,
-            warnings=(*self.connector.left_out(order, self.config), *placed.warnings),
+            warnings=(*self.connector.left_out(order, self.config), *placed.remarks(order)),
         )
 
 
@@ -343,6 +357,17 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
         rules = (*config.error_rules, *self.rules)
         with open_client(config, context, rules, keep_cookies=self.keep_cookies, unpack=self.unpack) as client:
             yield self.Session(self, config, client, context)
+
+
+def _difference(order: Order, net_total: object) -> Iterator[str]:
+    """Yield a sentence where a total is not that of the order; a cent a line may get lost by rounding."""
+    if isinstance(net_total, bool) or not isinstance(net_total, int | Decimal):
+        return
+    with localcontext(_WIDE):
+        amounts = [(line.qty * line.unit_price).quantize(_CENT, ROUND_HALF_UP) for line in order.lines]
+        ours, theirs = sum(amounts, Decimal(0)), Decimal(net_total).quantize(_CENT, ROUND_HALF_UP)
+        if abs(ours - theirs) > _CENT * len(amounts):
+            yield f"The ERP comes to a net total of {theirs:f}, the order to {ours:f}: it may round or change prices."
 
 
 @contextmanager
