@@ -217,7 +217,7 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
             erp_order_id=placed.number or awaited.erp_order_id,
             error_code=placed.said.code,
             message=placed.said.message,
-            warnings=placed.warnings,
+            warnings=placed.remarks(awaited.order),
         )
 
     def cut(self) -> None:
