@@ -23,6 +23,7 @@ class Code(StrEnum):
     EGRESS_DENIED = "EGRESS_DENIED"
     TLS_FAILURE = "TLS_FAILURE"
     CERTIFICATE_EXPIRES = "CERTIFICATE_EXPIRES"
+    CERTIFICATE_UNUSABLE = "CERTIFICATE_UNUSABLE"
     HOST_KEY_UNKNOWN = "HOST_KEY_UNKNOWN"
     HOST_KEY_MISMATCH = "HOST_KEY_MISMATCH"
     IDENTITY_CHANGED = "IDENTITY_CHANGED"
@@ -30,6 +31,7 @@ class Code(StrEnum):
     AUTHENTICATION_FAILED = "AUTHENTICATION_FAILED"
     TOKEN_REFUSED = "TOKEN_REFUSED"  # noqa: S105  # nosec B105  # a name
     ENDPOINT_UNUSABLE = "ENDPOINT_UNUSABLE"
+    MESSAGE_REFUSED = "MESSAGE_REFUSED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
     FOLDER_NOT_LISTED = "FOLDER_NOT_LISTED"
     PATH_NOT_FOUND = "PATH_NOT_FOUND"
@@ -46,6 +48,8 @@ class Code(StrEnum):
     WORKER_LOST = "WORKER_LOST"
     FOUND_TWICE = "FOUND_TWICE"
     FILE_VANISHED = "FILE_VANISHED"
+    RECEIPT_UNUSABLE = "RECEIPT_UNUSABLE"
+    RECEIPT_MISMATCH = "RECEIPT_MISMATCH"
     REJECTED_BY_ERP = "REJECTED_BY_ERP"
     TARGET_EXISTS = "TARGET_EXISTS"
     DOCUMENT_INVALID = "DOCUMENT_INVALID"
@@ -105,6 +109,10 @@ CATALOGUE: Final[dict[Code, Text]] = {
         message="The certificate of {host} expires on {day}.",
         hint="Ask whoever runs the server to renew it; from that day on nothing is sent any more.",
     ),
+    Code.CERTIFICATE_UNUSABLE: Text(
+        message="The certificate of {host} cannot be used: {reason}.",
+        hint="Exchange certificates with the partner and enter the new one; deliveries wait until a test succeeds.",
+    ),
     Code.HOST_KEY_UNKNOWN: Text(
         message="The server shows the host key {fingerprint} ({key_type}), and none is pinned.",
         hint="Compare the fingerprint with the one your partner gives you, then pin it.",
@@ -129,6 +137,10 @@ CATALOGUE: Final[dict[Code, Text]] = {
     Code.ENDPOINT_UNUSABLE: Text(
         message="{host} takes nothing at the configured address (HTTP {status}).",
         hint="Correct the address, path or method in the configuration; deliveries wait until a test succeeds.",
+    ),
+    Code.MESSAGE_REFUSED: Text(
+        message="{host} could not take the message: {reason}.",
+        hint="Compare certificates, names and algorithms with the partner; deliveries wait until a test succeeds.",
     ),
     Code.PERMISSION_DENIED: Text(
         message="{path} may not be written or read with this account.",
@@ -186,6 +198,14 @@ CATALOGUE: Final[dict[Code, Text]] = {
         message="{path} was written, and was gone before it got its final name.",
         hint="Ask the partner whether a quota removes files, or whether temporary files are taken; then choose another "
         "temp_suffix or temp_path.",
+    ),
+    Code.RECEIPT_UNUSABLE: Text(
+        message="The receipt of {host} proves nothing: {reason}.",
+        hint="Check with which certificate the partner signs; until then nobody knows whether the order arrived.",
+    ),
+    Code.RECEIPT_MISMATCH: Text(
+        message="The receipt of {host} is for another content than was sent.",
+        hint="Ask the partner what arrived. The order is not sent again by itself.",
     ),
     Code.REJECTED_BY_ERP: Text(
         message="The ERP rejected the order.",

@@ -32,9 +32,11 @@ from connectors.results import (
     Acknowledgement,
     Document,
     ExportResult,
+    Inbound,
     MalformedAcknowledgement,
     NumberRange,
     RemoteIdentity,
+    Reply,
     Settlement,
     StepStatus,
     TestResult,
@@ -191,6 +193,10 @@ def _ignore(_: MalformedAcknowledgement) -> None:
     """Do nothing with it."""
 
 
+def _never(_: UUID) -> None:
+    """Know of no document."""
+
+
 def _nothing() -> Iterable[Awaited]:
     """Wait for nothing."""
     return ()
@@ -232,6 +238,10 @@ class Context:
     """Is told of each acknowledgement that cannot be read, before it is put aside."""
     awaited: Callable[[], Iterable[Awaited]] = _nothing
     """Returns the exports to ask about, for an ERP that has to be asked about each; in no sequence, and read lazily."""
+    inbound_url: str | None = None
+    """Where the far end reaches this connection; None where nobody has said under which address we are reached."""
+    sent: Callable[[UUID], Document | None] = _never
+    """Returns the document of one of our exports through this connection; None when there is none."""
 
     @property
     def remaining_s(self) -> float:
@@ -274,8 +284,8 @@ class ExportContext(Context):
     """The frozen document: every attempt sends these bytes under this name. None before it is rendered."""
     doubt: Code | None = None
     """Why nobody knows whether an earlier attempt arrived: OUTCOME_UNKNOWN when the far end's last answer is missing,
-    FILE_VANISHED when the document was gone before the far end was asked to accept it, WORKER_LOST when nobody can tell
-    how far the attempt came. None: nothing has arrived."""
+    FILE_VANISHED when the document was gone before the far end was asked to accept it, RECEIPT_MISMATCH when it
+    confirmed another content, WORKER_LOST when nobody can tell how far the attempt came. None: nothing has arrived."""
     landmark: str | None = None
     """The name of a document that arrived lately through this connection: whether it is still to be found says whether
     the far end keeps what it takes. None: none has arrived."""
@@ -371,6 +381,8 @@ class ERPConnectorPort(ABC, Generic[ConfigT]):
     """Can the far end say who it is?"""
     supports_session: ClassVar[bool] = False
     """Can one login take many exports?"""
+    supports_receive: ClassVar[bool] = False
+    """Does the far end send us messages of its own accord?"""
 
     # Hooks: every adapter implements these two.
 
@@ -438,6 +450,22 @@ class ERPConnectorPort(ABC, Generic[ConfigT]):
         """Log in once for many exports."""
         raise UnsupportedFeature(feature="a session")
 
+    def receive(
+        self, message: Inbound, config: ConfigT, context: Context, settle: Callable[[Acknowledgement], Settlement]
+    ) -> Reply:
+        """Take a message that reached `context.inbound_url`; nobody has looked yet at who sent it.
+
+        Args:
+            message: as it arrived.
+            config: the validated configuration.
+            context: tools and deadline.
+            settle: records an answer to one of our exports.
+
+        Returns:
+            What the sender is answered.
+        """
+        raise UnsupportedFeature(feature="messages of the far end")
+
     def number_range(self, config: ConfigT) -> NumberRange | None:
         """Return the range in which the documents are numbered without a gap; None where they have no number."""
         return None
@@ -460,5 +488,6 @@ OPTIONAL_VERBS: dict[str, str] = {
     "poll_acknowledgements": "supports_acknowledgements",
     "identify": "supports_identify",
     "open_session": "supports_session",
+    "receive": "supports_receive",
 }
 """Each optional verb and the flag that declares it."""

@@ -220,6 +220,26 @@ class MalformedAcknowledgement:
     """The name of the document that it seems to answer."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inbound:
+    """A message that the far end sent to us over HTTP."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    """By their names, in any case."""
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What the far end is answered over HTTP."""
+
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content: bytes = field(default=b"", repr=False)
+    refused: str = ""
+    """Why nothing was done, in our words, for the log; empty when the message was taken."""
+
+
 class Settlement(StrEnum):
     """What became of an acknowledgement that an adapter found."""
 

@@ -236,8 +236,9 @@ def _doubt(export: ERPExport) -> Code:
     in_doubt = export.attempt_log.filter(outcome__in=(Outcome.UNKNOWN, Outcome.WORKER_LOST))
     attempts = list(in_doubt.order_by("started_at").values_list("error__code", "started_at"))
     codes = {code for code, _ in attempts}
-    if str(Code.FILE_VANISHED) in codes:  # that nothing is found says nothing then
-        return Code.FILE_VANISHED
+    for code in (Code.FILE_VANISHED, Code.RECEIPT_MISMATCH):  # that nothing is found says nothing then
+        if str(code) in codes:
+            return code
     if codes != {str(Code.OUTCOME_UNKNOWN)} or _was_configured_since(export, attempts[0][1]):
         return Code.WORKER_LOST
     return Code.OUTCOME_UNKNOWN

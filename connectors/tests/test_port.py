@@ -83,6 +83,7 @@ def test_the_deadline_runs_down_to_zero():
 @pytest.mark.parametrize("verb", OPTIONAL_VERBS)
 def test_a_verb_without_its_flag_is_refused(verb):
     arguments = {"render": 3, "find_export": 3, "poll_acknowledgements": 3, "identify": 2, "open_session": 2}
+    arguments |= {"receive": 4}
 
     assert Acme.capabilities()[verb] is False
     with pytest.raises(UnsupportedFeature):

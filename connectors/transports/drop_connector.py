@@ -42,6 +42,10 @@ class DropConnector(ERPConnectorPort[DropConfigT]):
     def answer_files(self, config: DropConfigT) -> AnswerFiles:
         """Return how the files that answer our documents are recognised and read."""
 
+    def answers_to(self, config: DropConfigT, context: Context) -> AnswerFiles:
+        """Return the same for a poll, where reading takes more than the configuration, such as the orders answered."""
+        return self.answer_files(config)
+
     def test_file(self, context: Context) -> Document:
         """Return what a connection test writes for a moment: of a name and content that no ERP takes for an order."""
         name = f"test_connection_{context.clock.now():%Y%m%dT%H%M%S%fZ}.txt"
@@ -71,8 +75,8 @@ class DropConnector(ERPConnectorPort[DropConfigT]):
         ).run()
 
     def find_export(self, order: Order, config: DropConfigT, context: ExportContext) -> ExportResult | None:
-        with open_store(config, context) as store:
-            return DropSession(self, config, store).find(order, context)
+        with self.open_session(config, context) as session:
+            return session.find(order, context)
 
     def poll_acknowledgements(
         self, config: DropConfigT, context: Context, settle: Callable[[Acknowledgement], Settlement]
@@ -81,7 +85,7 @@ class DropConnector(ERPConnectorPort[DropConfigT]):
             return 0
         with open_store(config, context) as store:
             store.finish_within(context.remaining_s)
-            return Poll(store.folder(config.ack_path), self.answer_files(config), context, settle).run()
+            return Poll(store.folder(config.ack_path), self.answers_to(config, context), context, settle).run()
 
     def identify(self, config: DropConfigT, context: Context) -> RemoteIdentity:
         seen: list[RemoteIdentity] = []
@@ -89,7 +93,7 @@ class DropConnector(ERPConnectorPort[DropConfigT]):
             return seen[0] if seen else RemoteIdentity()  # a folder of this machine says nothing
 
     @contextmanager
-    def open_session(self, config: DropConfigT, context: Context) -> Iterator[DropSession]:
+    def open_session(self, config: DropConfigT, context: Context) -> Iterator[ExportSession]:
         with open_store(config, context) as store:
             yield DropSession(self, config, store)
 
@@ -121,8 +125,8 @@ class DropSession(ExportSession):
             receipt = receipt or find_answer(self._store, self._config.ack_path, files, document)
             if receipt is None and context.doubt is Code.OUTCOME_UNKNOWN:
                 receipt = self._drop.taken(document)
-            elif receipt is None and context.doubt is Code.FILE_VANISHED:
-                raise OutcomeUnknown(Code.FILE_VANISHED)
+            elif receipt is None and context.doubt in (Code.FILE_VANISHED, Code.RECEIPT_MISMATCH):
+                raise OutcomeUnknown(context.doubt)
             elif receipt is None and context.doubt is Code.WORKER_LOST:
                 self._drop.not_begun(document, landmark=context.landmark)
             note.detail = receipt.location if receipt else "Not found."
