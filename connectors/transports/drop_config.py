@@ -28,7 +28,8 @@ _FOR_SFTP: Final[JsonDict] = {"x-when": {"mode": ["sftp"]}}
 _MULTI_LINE: Final[JsonDict] = {"x-widget": "textarea"}
 
 
-def _folder_path(path: str) -> str:
+def folder_path(path: str) -> str:
+    """Return a path that leads nowhere else; refuses all others."""
     if ".." in path.split("/"):
         raise PydanticCustomError("path", "must not contain ..")
     return path
@@ -44,7 +45,7 @@ def _host_key(text: str) -> str:
     return text
 
 
-FolderPath = Annotated[str, Field(max_length=1024), ON_ONE_LINE, AfterValidator(_folder_path)]
+FolderPath = Annotated[str, Field(max_length=1024), ON_ONE_LINE, AfterValidator(folder_path)]
 
 
 class DropConfig(ConnectorConfig):

@@ -58,7 +58,8 @@ def when(*kinds: str, **more: Any) -> JsonDict:
     return {"x-when": {"auth_kind": list(kinds)}, **more}
 
 
-def _web_address(text: str) -> str:
+def web_address(text: str) -> str:
+    """Return an address that requests can go below; refuses all others."""
     try:
         HttpTarget(base_url=text, allow_plain=True)
     except ValueError:
@@ -82,10 +83,16 @@ def _sendable(secret: Secret | None) -> Secret | None:
 
 SENDABLE: Final = AfterValidator(_sendable)
 """Marks a secret that is sent as it is, in a header."""
-WebAddress = Annotated[Line, Field(max_length=1000), AfterValidator(_web_address)]
+WebAddress = Annotated[Line, Field(max_length=1000), AfterValidator(web_address)]
 HeaderName = Annotated[
     str, Field(pattern=r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$", max_length=64), AfterValidator(_header_name)
 ]
+
+
+def basic(username: str, password: str) -> Authoriser:
+    """Return what identifies a user by a password (RFC 7617)."""
+    pair = b64encode(f"{username}:{password}".encode()).decode("ascii")
+    return Fixed({"Authorization": f"Basic {pair}"})
 
 
 class HttpConfig(ConnectorConfig):
@@ -180,8 +187,7 @@ class HttpConfig(ConnectorConfig):
         """Return what identifies us, as `auth_kind` says. A hook for an ERP with a login of its own."""
         match self.auth_kind:
             case "basic":
-                pair = f"{getattr(self, 'username', '')}:{_plain(self, 'password')}".encode()
-                return Fixed({"Authorization": f"Basic {b64encode(pair).decode('ascii')}"})
+                return basic(getattr(self, "username", None) or "", _plain(self, "password") or "")
             case "bearer":
                 return Fixed({"Authorization": f"{getattr(self, 'token_prefix', 'Bearer')} {_plain(self, 'token')}"})
             case "api_key":
