@@ -339,9 +339,12 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
                 applied += answer is not None and settle(answer) is Settlement.APPLIED
         return applied
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if not cls.supports_identify:
+            cls.identify = ERPConnectorPort.identify  # type: ignore[method-assign]  # there is no such verb then
+
     def identify(self, config: ConfigT, context: Context) -> RemoteIdentity:
-        if not self.supports_identify:
-            return super().identify(config, context)
         with self._session(config, context) as session:
             return session.identity()
 

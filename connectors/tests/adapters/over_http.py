@@ -24,7 +24,6 @@ import pytest
 from connectors.models import ERPConnection, ERPExport
 from connectors.services import connections, delivery
 from connectors.testing import sample_orders
-from connectors.tests.api.conftest import _fresh, api, caller  # noqa: F401  # fixtures
 from connectors.tests.peers.https import HttpServer
 from connectors.tests.peers.imitation import Imitation, says
 
@@ -89,7 +88,7 @@ class FrontDoor(ABC):
         return connect
 
     @pytest.fixture
-    def push(self, api: Any) -> Callable[..., ERPExport]:  # noqa: F811  # the fixture
+    def push(self, api: Any) -> Callable[..., ERPExport]:
         """Send an order through the API, and let the worker try so many times."""
 
         def push(connection: ERPConnection, times: int = 1, **changes: Any) -> ERPExport:
