@@ -17,7 +17,7 @@ from base64 import b64encode, urlsafe_b64encode
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -62,7 +62,9 @@ _LEFT_TO_US: Final = (rule((400, 401, 403, 404, 405, 410, 415, 422), Meaning.NOT
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Token:
+class Token:
+    """What is sent, and for how long."""
+
     value: str = field(repr=False)
     expires: float
     """In seconds of the monotonic clock, with something taken off."""
@@ -73,7 +75,7 @@ class _Place:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.token: _Token | None = None
+        self.token: Token | None = None
 
 
 class _Store:
@@ -101,6 +103,8 @@ _STORE: Final = _Store()
 class Tokens(Authoriser):
     """Sends an access token with each request."""
 
+    scheme: ClassVar[str] = "Bearer"
+
     def __init__(self, config: HttpConfig) -> None:
         self._config = config
         self._place = _STORE.place_of(config)
@@ -109,12 +113,16 @@ class Tokens(Authoriser):
     def headers(self, context: Context) -> dict[str, str]:
         """Return the header with a token that is valid for a while yet."""
         self._sent = self._token(context, refused=None)
-        return {"Authorization": f"Bearer {self._sent}"}
+        return {"Authorization": f"{self.scheme} {self._sent}"}
 
     def renew(self, context: Context) -> bool:
         """Forget the token that was refused, and get another one unless somebody did meanwhile."""
         self._token(context, refused=self._sent)
         return True
+
+    def fetch(self, context: Context) -> Token:
+        """Ask for a token. A hook for an ERP that gives them out in a way of its own."""
+        return fetch(self._config, context)
 
     def _token(self, context: Context, *, refused: str | None) -> str:
         place = self._place
@@ -124,13 +132,13 @@ class Tokens(Authoriser):
             token = place.token
             if token is None or token.value == refused or token.expires <= context.clock.monotonic():
                 place.token = None
-                place.token = token = fetch(self._config, context)
+                place.token = token = self.fetch(context)
             return token.value
         finally:
             place.lock.release()
 
 
-def fetch(config: HttpConfig, context: Context) -> _Token:
+def fetch(config: HttpConfig, context: Context) -> Token:
     """Ask for a token.
 
     Raises:
@@ -173,7 +181,7 @@ def _request(config: HttpConfig, context: Context) -> tuple[dict[str, str], dict
     return form, headers
 
 
-def _read(answer: Answer, config: HttpConfig, context: Context) -> _Token:
+def _read(answer: Answer, config: HttpConfig, context: Context) -> Token:
     body = answer.json()
     value = body.get("access_token") if isinstance(body, dict) else None
     if value is None and isinstance(body, dict) and "error" in body:
@@ -183,7 +191,7 @@ def _read(answer: Answer, config: HttpConfig, context: Context) -> _Token:
         raise answer.unusable(Unusable.NO_TOKEN)
     lifetime = _seconds(body.get("expires_in"))
     skew = min(_SKEW_S, lifetime * _SKEW_SHARE)
-    return _Token(value=value, expires=context.clock.monotonic() + lifetime - skew)
+    return Token(value=value, expires=context.clock.monotonic() + lifetime - skew)
 
 
 def _seconds(value: Any) -> float:
