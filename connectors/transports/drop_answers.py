@@ -130,7 +130,7 @@ class Poll:
             return
         applied = 0
         for number, answer in enumerate(answers):
-            known_by = replace(answer, source=entry.name, fingerprint=_fingerprint(content, number))
+            known_by = replace(answer, source=entry.name, fingerprint=fingerprint(content, number))
             applied += self._settle(known_by) is Settlement.APPLIED
         self._applied += applied
         # What says something of an order that is still being sent, or of none of ours, is left as it lies there.
@@ -144,7 +144,7 @@ class Poll:
         self._context.report_malformed(
             MalformedAcknowledgement(
                 source=name,
-                fingerprint=_fingerprint(unreadable.content),
+                fingerprint=fingerprint(unreadable.content),
                 reason=error.params["reason"],
                 filename=self._files.answered(name),
             )
@@ -174,7 +174,7 @@ class Poll:
                 self._trouble = error
 
 
-def _fingerprint(content: bytes, number: int = 0) -> str:
+def fingerprint(content: bytes, number: int = 0) -> str:
     """Return what tells one answer from all others: the content, and which of several in the same file it is."""
     return hashlib.sha256(content + (b"#%d" % number if number else b"")).hexdigest()
 

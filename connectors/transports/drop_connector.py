@@ -92,6 +92,16 @@ class DropConnector(ERPConnectorPort[DropConfigT]):
         with open_store(config, context, seen.append):
             return seen[0] if seen else RemoteIdentity()  # a folder of this machine says nothing
 
+    def document(self, order: Order, config: DropConfigT, context: ExportContext) -> Document:
+        """Return what is to be sent: what was frozen, or where nothing is numbered what is rendered now.
+
+        Raises:
+            UnsupportedFeature: it has no number yet; a preview is never sent.
+        """
+        if context.document is None and context.number is None and self.number_range(config) is not None:
+            raise UnsupportedFeature(feature="a document without a number")
+        return context.document or self.render(order, config, context)
+
     @contextmanager
     def open_session(self, config: DropConfigT, context: Context) -> Iterator[ExportSession]:
         with open_store(config, context) as store:
@@ -117,7 +127,7 @@ class DropSession(ExportSession):
 
     def find(self, order: Order, context: ExportContext) -> ExportResult | None:
         """Look an export up; see `ERPConnectorPort.find_export`."""
-        document = self._document(order, context)
+        document = self._connector.document(order, self._config, context)
         files = self._connector.answer_files(self._config)
         with context.steps.step("look_up") as note:
             self._store.finish_within(context.remaining_s)
@@ -144,14 +154,8 @@ class DropSession(ExportSession):
     def _drop(self) -> FileDrop:
         return export_drop(self._store, self._config)
 
-    def _document(self, order: Order, context: ExportContext) -> Document:
-        is_numbered = self._connector.number_range(self._config) is not None
-        if context.document is None and is_numbered and context.number is None:
-            raise UnsupportedFeature(feature="a document without a number")  # a preview is never sent
-        return context.document or self._connector.render(order, self._config, context)
-
     def _delivery(self, order: Order, context: ExportContext) -> Conversation[ExportResult]:
-        document = self._document(order, context)
+        document = self._connector.document(order, self._config, context)
         with context.steps.step("deliver") as note:
             self._store.finish_within(context.remaining_s)
             receipt = yield from self._drop.delivery(document)
