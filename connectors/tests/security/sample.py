@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from connectors.registry import registry
 from connectors.tests.peers.https import Authority
@@ -128,3 +132,22 @@ def _authority() -> Authority:
 def rsa_key() -> rsa.RSAPrivateKey:
     """Return the RSA key of all samples; making one takes a while."""
     return rsa.generate_private_key(65537, 2048)
+
+
+def pem(passphrase: str | None = None) -> str:
+    """Return the private key that all samples share, under a passphrase or in clear."""
+    encryption = (
+        serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
+    )
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
+    return rsa_key().private_bytes(*form).decode()
+
+
+@cache
+def certificate(name: str) -> str:
+    """Return a certificate of that key."""
+    names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(names).issuer_name(names).public_key(rsa_key().public_key())
+    builder = builder.serial_number(7).not_valid_before(now).not_valid_after(now + timedelta(days=9))
+    return builder.sign(rsa_key(), hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()

@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-from functools import cache
-
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.x509.oid import NameOID
-
 from connectors.tests.security.canaries import Canaries
-from connectors.tests.security.sample import Config, Sample, over_http, rsa_key
+from connectors.tests.security.sample import Config, Sample, certificate, over_http, pem
 
 _BASE: Config = {"create_path": "orders"}
 _TOKENS: Config = {"token_url": "https://127.0.0.1:1/token", "client_id": "shop", "scope": "orders", "audience": "erp"}
@@ -22,25 +15,8 @@ _ALSO: dict[str, Config] = {
 }
 
 
-def _pem(passphrase: str | None = None) -> str:
-    encryption = (
-        serialization.BestAvailableEncryption(passphrase.encode()) if passphrase else serialization.NoEncryption()
-    )
-    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption)
-    return rsa_key().private_bytes(*form).decode()
-
-
-@cache
-def _certificate(name: str) -> str:
-    names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    builder = x509.CertificateBuilder().subject_name(names).issuer_name(names).public_key(rsa_key().public_key())
-    builder = builder.serial_number(7).not_valid_before(now).not_valid_after(now + timedelta(days=9))
-    return builder.sign(rsa_key(), hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
-
-
 _ALSO_SIGNED: dict[str, Config] = {
-    "client_certificate": {"client_certificate": _certificate("mallory")},
+    "client_certificate": {"client_certificate": certificate("mallory")},
     "signature_header": {"signature_header": "X-Other"},
     "signing": {"signing": "none", "client_certificate": None},
 }
@@ -50,8 +26,8 @@ def _signed(canaries: Canaries) -> Config:
     passphrase = canaries.plant_token("client_key_passphrase")
     return _BASE | {
         "auth_kind": "none",
-        "client_certificate": _certificate("shop"),
-        "client_key": canaries.plant_pem("client_key", _pem(passphrase)),
+        "client_certificate": certificate("shop"),
+        "client_key": canaries.plant_pem("client_key", pem(passphrase)),
         "client_key_passphrase": passphrase,
         "signing": "hmac",
         "signing_secret": canaries.plant("signing_secret"),
@@ -70,7 +46,7 @@ def _rest(name: str, **fields: str) -> Sample:
 
 
 def _jwt(canaries: Canaries) -> Config:
-    key = canaries.plant_pem("private_key", _pem())
+    key = canaries.plant_pem("private_key", pem())
     return _BASE | _TOKENS | {"auth_kind": "jwt", "private_key": key, "key_id": "k-1"}
 
 
