@@ -69,6 +69,7 @@ class Exchange(BaseHTTPRequestHandler):
     """One request as the server sees it, and the ways to answer it."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # else a body waits 40 ms for the headers to be acknowledged
     body = b""
 
     def reply(self, status: int = 200, body: bytes | str = b"", **headers: str) -> None:
