@@ -1,4 +1,4 @@
-"""EDIFACT_ORDERS: ORDERS interchanges in a folder that the partner watches, over SFTP or on this machine."""
+"""EDIFACT_ORDERS: ORDERS interchanges, in a folder that the partner watches or by AS2."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from connectors.formats.edi import invented_order
 from connectors.order import Order
 from connectors.port import Context, ExportContext
 from connectors.results import Document, NumberRange
+from connectors.transports.as2 import DropOrAs2Connector
+from connectors.transports.as2_config import DropOrAs2Config
 from connectors.transports.drop_answers import AnswerFiles
-from connectors.transports.drop_config import DropConfig
-from connectors.transports.drop_connector import DropConnector
 
 
-class EdifactConfig(edifact_orders.EdifactFields, DropConfig):
+class EdifactConfig(edifact_orders.EdifactFields, DropOrAs2Config):
     """What the two partners agreed upon, where the files go, and how to get there."""
 
 
-class EdifactOrdersConnector(DropConnector[EdifactConfig]):
-    """Drops each order as one EDIFACT interchange, and reads CONTRL, APERAK and ORDRSP from another folder."""
+class EdifactOrdersConnector(DropOrAs2Connector[EdifactConfig]):
+    """Delivers each order as one EDIFACT interchange, and reads CONTRL, APERAK and ORDRSP."""
 
     connector_type: ClassVar[str] = "EDIFACT_ORDERS"
     title: ClassVar[str] = "EDIFACT ORDERS"
     summary: ClassVar[str] = (
         "Writes each order as one EDIFACT interchange (ORDERS D.96A or D.01B, with EANCOM) into a folder on an SFTP "
-        "server or on this machine, and reads CONTRL, APERAK and ORDRSP."
+        "server or of this machine, or sends it by AS2, and reads CONTRL, APERAK and ORDRSP."
     )
     Config = EdifactConfig
 
-    raises: ClassVar[frozenset[type[ConnectorError]]] = DropConnector.raises | {DocumentError}
+    raises: ClassVar[frozenset[type[ConnectorError]]] = DropOrAs2Connector.raises | {DocumentError}
 
     def number_range(self, config: EdifactConfig) -> NumberRange:
         return config.number_range()

@@ -1,4 +1,4 @@
-"""X12_850: purchase orders as X12 interchanges in a folder that the partner watches, over SFTP or on this machine."""
+"""X12_850: purchase orders as X12 interchanges, in a folder that the partner watches or by AS2."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from connectors.formats.edi import invented_order
 from connectors.order import Order
 from connectors.port import Context, ExportContext
 from connectors.results import Document, NumberRange
+from connectors.transports.as2 import DropOrAs2Connector
+from connectors.transports.as2_config import DropOrAs2Config
 from connectors.transports.drop_answers import AnswerFiles
-from connectors.transports.drop_config import DropConfig
-from connectors.transports.drop_connector import DropConnector
 
 
-class X12Config(x12_850.X12Fields, DropConfig):
+class X12Config(x12_850.X12Fields, DropOrAs2Config):
     """What the two partners agreed upon, where the files go, and how to get there."""
 
 
-class X12OrdersConnector(DropConnector[X12Config]):
-    """Drops each order as one X12 interchange, and reads TA1, 997, 999 and 855 from another folder."""
+class X12OrdersConnector(DropOrAs2Connector[X12Config]):
+    """Delivers each order as one X12 interchange, and reads TA1, 997, 999 and 855."""
 
     connector_type: ClassVar[str] = "X12_850"
     title: ClassVar[str] = "X12 850"
     summary: ClassVar[str] = (
-        "Writes each order as one X12 interchange (850 in 004010 or 005010) into a folder on an SFTP server or on this "
-        "machine, and reads TA1, 997, 999 and 855."
+        "Writes each order as one X12 interchange (850 in 004010 or 005010) into a folder on an SFTP server or of this "
+        "machine, or sends it by AS2, and reads TA1, 997, 999 and 855."
     )
     Config = X12Config
 
-    raises: ClassVar[frozenset[type[ConnectorError]]] = DropConnector.raises | {DocumentError}
+    raises: ClassVar[frozenset[type[ConnectorError]]] = DropOrAs2Connector.raises | {DocumentError}
 
     def number_range(self, config: X12Config) -> NumberRange:
         return config.number_range()

@@ -22,7 +22,7 @@ from typing import Any, Final
 from asn1crypto import cms, core
 from asn1crypto import x509 as asn1_x509
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
@@ -95,7 +95,7 @@ def load_pair(certificate: str, key: str, passphrase: str | None, *, check: bool
         certificate: the first of these belongs to the key.
         key: the private key.
         passphrase: opens the key; ignored when it is not encrypted.
-        check: whether the numbers of an RSA key are looked at, which takes a while.
+        check: whether to try if the key can sign.
 
     Raises:
         UnusableKey: they cannot be read, are too weak, or do not belong together.
@@ -103,7 +103,8 @@ def load_pair(certificate: str, key: str, passphrase: str | None, *, check: bool
     loaded: Any = None
     for word in (passphrase.encode() if passphrase else None, None):
         try:
-            loaded = load_pem_private_key(key.encode(), word, unsafe_skip_rsa_key_validation=not check)
+            # That takes 40 ms; to sign something tells as much.
+            loaded = load_pem_private_key(key.encode(), word, unsafe_skip_rsa_key_validation=True)
             break
         except (ValueError, TypeError, UnsupportedAlgorithm):
             continue
@@ -112,7 +113,10 @@ def load_pair(certificate: str, key: str, passphrase: str | None, *, check: bool
     ours = load_certificates(certificate)[0]
     if ours.public_key() != loaded.public_key():
         raise UnusableKey("does not belong to the certificate")
-    return KeyPair(certificate=ours, key=loaded)
+    pair = KeyPair(certificate=ours, key=loaded)
+    if check and not _can_sign(pair):
+        raise UnusableKey("cannot sign")
+    return pair
 
 
 def is_valid(certificate: x509.Certificate, at: datetime) -> bool:
@@ -204,6 +208,17 @@ def content_of(data: bytes, content_type: str) -> Any:
     return info["content"]
 
 
+def content_kind(data: bytes) -> str:
+    """Return the type of a ContentInfo, such as "signed_data".
+
+    Raises:
+        CmsError: UNREADABLE.
+    """
+    with reading():
+        return str(cms.ContentInfo.load(data)["content_type"].native)
+    raise CmsError(Flaw.UNREADABLE)
+
+
 def as_asn1(certificate: x509.Certificate) -> Any:
     """Return a certificate as asn1crypto has it."""
     return asn1_x509.Certificate.load(certificate.public_bytes(Encoding.DER))
@@ -231,6 +246,15 @@ def names(identifier: Any, certificate: x509.Certificate) -> bool:
     except x509.ExtensionNotFound:
         known = x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest
     return bool(identifier.chosen.native == known)
+
+
+def _can_sign(pair: KeyPair) -> bool:
+    try:
+        now = pair.certificate.not_valid_before_utc
+        verify(b"", sign(b"", pair, digest="sha256", at=now), believed=[pair.certificate], at=now)
+    except (CmsError, ValueError, InternalError):
+        return False
+    return True
 
 
 def _check_strength(key: object) -> None:

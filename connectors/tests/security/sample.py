@@ -74,7 +74,7 @@ def over_http(
     def flips(whole: Config, other: SshRecorder) -> Mapping[str, Config]:
         edits = _FLIPS | {
             "base_url": {"base_url": f"https://127.0.0.1:{other.port}/"},
-            "ca_bundle": {"ca_bundle": _authority().certificate},
+            "ca_bundle": {"ca_bundle": authority().certificate},
             **(also or {}),
         }
         # What is only for another kind cannot be set beside this one.
@@ -124,7 +124,8 @@ def _has_a_meaning(when: Mapping[str, list[str]], config: Config) -> bool:
 
 
 @cache
-def _authority() -> Authority:
+def authority() -> Authority:
+    """Return an authority that no sample believes."""
     return Authority("Mallory CA")
 
 
