@@ -148,6 +148,8 @@ class CsrfGuard:
         """
         self._client, self._root = client, root
         self._token: str | None = None
+        self.cookies: dict[str, str] | None = None
+        """Those that came with the token; None before it was asked for."""
 
     def fetch(self, context: Context | None = None) -> bool:
         """Get a token, in the place of one there is; return whether the server gives any.
@@ -159,7 +161,8 @@ class CsrfGuard:
         answer = self._client.call("GET", self._root, headers=headers, rules=(_NO_SERVICE,), context=context).answer
         given = answer.headers.get("X-CSRF-Token", "")
         self._token = given if _TOKEN.fullmatch(given) and given.lower() not in ("required", "fetch") else ""
-        self._client.hide(self._token, *_cookies(answer))
+        self.cookies = _cookies(answer)
+        self._client.hide(self._token, *self.cookies.values())
         return bool(self._token)
 
     def write(
@@ -195,6 +198,7 @@ def _is_refused(answer: Answer) -> bool:
     return said == "required" or b"csrf token validation failed" in answer.content[:100_000].lower()
 
 
-def _cookies(answer: Answer) -> list[str]:
-    """Return the values of the cookies that an answer sets; SAP's names for them change."""
-    return [cookie.partition(";")[0].partition("=")[2] for cookie in answer.headers.get_list("Set-Cookie")]
+def _cookies(answer: Answer) -> dict[str, str]:
+    """Return the cookies that an answer sets, by their names, which change from one release of SAP to the next."""
+    pairs = (cookie.partition(";")[0].partition("=") for cookie in answer.headers.get_list("Set-Cookie"))
+    return {name.strip(): value for name, _, value in pairs}
