@@ -203,8 +203,11 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
 
     def ask(self, awaited: Awaited) -> Acknowledgement | None:
         """Return what the ERP says of an export now; None as long as that is no news."""
-        with self.context.steps.step("ask"):
-            found = self.look_up(awaited.order, awaited)
+        try:
+            with self.context.steps.step("ask"):
+                found = self.look_up(awaited.order, awaited)
+        except DocumentError:  # the numbers it is found by are gone: others must not wait for it
+            return None
         if len(found) != 1:
             return None
         placed = found[0]
@@ -331,7 +334,7 @@ class HttpErpConnector(ERPConnectorPort[ConfigT]):
         if first is None:
             return 0
         applied = 0
-        with self._session(config, context) as session:
+        with self.open_session(config, context) as session:
             for awaited in (first, *waiting):
                 if context.remaining_s < _LAST_SECONDS:
                     break
