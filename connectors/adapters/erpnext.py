@@ -81,12 +81,12 @@ class ErpNextSession(HttpErpSession[ErpNextConfig]):
         return Frappe(self.client, self.config.site)
 
     def look_up(self, order: Order, names: ExportContext | Awaited) -> list[Placed]:
-        number, reference = self.config.customer_number(order), self.config.reference(order)
+        number, reference = self.config.customer_number(order), erpnext.reference(order, self.config)
         return [self._placed(row) for row in self._ours(number, reference, str(names.export_id))]
 
     def create(self, document: Document, context: ExportContext) -> Placed | None:
         sent = strict_json.loads(document.content)
-        known = self._known(sent)
+        known = self._known(sent, context)
         content = document.content if known == sent else exact_json.dumps(known).encode()
         try:
             judged = self.frappe.write("POST", DOCTYPE, content)
@@ -174,10 +174,12 @@ class ErpNextSession(HttpErpSession[ErpNextConfig]):
             warnings=warnings,
         )
 
-    def _known(self, sent: dict[str, Any]) -> dict[str, Any]:
+    def _known(self, sent: dict[str, Any], context: ExportContext) -> dict[str, Any]:
         """Return a Sales Order with the names that ERPNext has for what stands in it by number."""
         config, customer = self.config, self._customer(sent["customer"])
         known = {**sent, "customer": customer}
+        if config.export_id_field:  # which may be younger than the document
+            known[config.export_id_field] = str(context.export_id)
         if config.item_by != "item_code":
             codes: dict[str, str] = {}
             for index, item in enumerate(sent["items"]):

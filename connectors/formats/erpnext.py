@@ -140,7 +140,7 @@ def _body(order: Order, fields: ErpNextFields, export_id: UUID) -> dict[str, Jso
     header = order.header
     days = [_delivery_day(order, line, fields) for line in order.lines]
     body: dict[str, Json] = {**fields.more_fields}
-    body |= {"company": fields.company, "customer": fields.customer_number(order), "po_no": _reference(order, fields)}
+    body |= {"company": fields.company, "customer": fields.customer_number(order), "po_no": reference(order, fields)}
     if fields.export_id_field:
         body[fields.export_id_field] = str(export_id)
     body |= {"order_type": fields.order_type or "Sales", "currency": header.currency}
@@ -169,13 +169,6 @@ def _item(line: OrderLine, day: date, order: Order, fields: ErpNextFields) -> di
     return item
 
 
-def _reference(order: Order, fields: ErpNextFields) -> str:
-    reference = fields.reference(order)
-    if "<" in reference or ">" in reference:  # taken for markup and rewritten, so that no look-up would find it
-        raise DocumentError(where=" (at the customer's order number: ERPNext does not keep < and >)")
-    return reference
-
-
 def _delivery_day(order: Order, line: OrderLine, fields: ErpNextFields) -> date:
     asked = line.requested_delivery_date or order.header.requested_delivery_date
     if asked is None and fields.delivery_days is None:
@@ -192,6 +185,18 @@ def _addresses(order: Order) -> dict[str, Json]:
         if not address.gln:
             raise DocumentError(where=f" (at {where}.gln: it is missing)")
     return {name: address.gln for name, (_, address) in given.items()}
+
+
+def reference(order: Order, fields: ErpNextFields) -> str:
+    """Return the customer's order number as ERPNext keeps it.
+
+    Raises:
+        DocumentError: it does not: it would take a part of it for markup.
+    """
+    number = fields.reference(order).strip()
+    if "<" in number or ">" in number:
+        raise DocumentError(where=" (at the customer's order number: ERPNext does not keep < and >)")
+    return number
 
 
 def left_out(order: Order, fields: ErpNextFields) -> tuple[str, ...]:
@@ -259,7 +264,7 @@ def standing(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
 def lost(sent: Mapping[str, Any], made: Mapping[str, Any], fields: ErpNextFields) -> Iterator[str]:
     """Yield a sentence for each field that was not kept as it was sent, and by which an order is found again."""
     for name in ("po_no", fields.export_id_field):
-        if name and made.get(name) != sent[name]:
+        if name and made.get(name) != sent.get(name):
             yield f"ERPNext has not kept {name}, by which the order is found again."
 
 

@@ -297,6 +297,16 @@ class TestDuplicates:
 
         assert "already exists" in caught.value.said.message
 
+    def test_a_document_from_before_the_field_was_named_gets_the_id_all_the_same(self, erp, configure):
+        order, attempt = changed(header__external_order_number=" PO-1 "), export_context()
+        stored = ErpNextConnector().render(order, configure(), attempt)
+
+        result = ErpNextConnector().export(order, configure(**BY_ID), replace(attempt, document=stored))
+
+        assert (result.receipt.sha256, result.warnings[2:]) == (stored.sha256, ())
+        made = erp.orders[NUMBER]
+        assert (made["custom_export_id"], made["po_no"]) == (str(attempt.export_id), "PO-1")
+
     @pytest.mark.parametrize("fault", [None, says(409, frappe("DuplicateEntryError"))])
     def test_the_unique_field_keeps_a_second_one_out(self, erp, export, fault):
         attempt = export_context()
@@ -352,7 +362,7 @@ class TestAsking:
     def ask(self, configure):
         """Return a function that asks what became of an order."""
 
-        def ask(attempt, **changes):
+        def ask(attempt, pinned=None, **changes):
             answers = []
             awaited = Awaited(
                 export_id=attempt.export_id,
@@ -368,7 +378,7 @@ class TestAsking:
                 answers.append(answer)
                 return Settlement.APPLIED
 
-            asking = replace(context(), awaited=lambda: [awaited])
+            asking = replace(context(), awaited=lambda: [awaited], pinned_identity=pinned)
             ErpNextConnector().poll_acknowledgements(configure(**changes), asking, settle)
             return [(answer.status, answer.erp_order_id, answer.error_code) for answer in answers]
 
@@ -389,6 +399,22 @@ class TestAsking:
         copied = erp.orders[NUMBER] | {"custom_export_id": None, "docstatus": 1}
         erp.add(**copied | {"name": f"{NUMBER}-1", "amended_from": NUMBER})
         assert ask(attempt, **how) == [("ACKED", f"{NUMBER}-1", None)]
+
+    def test_one_whose_customer_is_gone_does_not_keep_others_waiting(self, erp, export, ask):
+        attempt = export_context()
+        export(attempt=attempt)
+        erp.orders[NUMBER]["docstatus"] = 1
+
+        assert ask(attempt, customer_field="tax_id") == []
+
+    def test_nothing_is_believed_of_another_company(self, export, ask):
+        attempt = export_context()
+        export(attempt=attempt)
+
+        with pytest.raises(AuthenticationFailed) as caught:
+            ask(attempt, pinned=RemoteIdentity(company="ACME Europe", currency="USD"))
+
+        assert caught.value.code is Code.IDENTITY_CHANGED
 
     def test_what_was_cancelled_is_not_made_again(self, erp, export):
         export()
