@@ -144,7 +144,7 @@ CATALOGUE: Final[dict[Code, Text]] = {
     ),
     Code.PERMISSION_DENIED: Text(
         message="{path} may not be written or read with this account.",
-        hint="Ask for read and write rights on the folder, or choose another one.",
+        hint="Ask for the right to read and write there, or choose another place.",
     ),
     Code.FOLDER_NOT_LISTED: Text(
         message="{path} may not be listed with this account.",
@@ -152,7 +152,7 @@ CATALOGUE: Final[dict[Code, Text]] = {
     ),
     Code.PATH_NOT_FOUND: Text(
         message="{path} does not exist.",
-        hint="Create the folder at the far end, or correct the path.",
+        hint="Create it at the far end, or correct its name in the configuration.",
     ),
     Code.NO_SPACE: Text(
         message="There is no space left for {path}.",

@@ -61,7 +61,7 @@ def test_a_folder_is_connected_fails_its_test_and_is_mended(page: Page, folder: 
     page.get_by_role("button", name="Test connection").click()
     report = page.locator("#last-test")
     expect(report.get_by_text("PATH_NOT_FOUND")).to_be_visible()
-    expect(report.get_by_text("Create the folder at the far end, or correct the path.")).to_be_visible()
+    expect(report.get_by_text("Create it at the far end, or correct its name in the configuration.")).to_be_visible()
 
     folder.mkdir()
     page.get_by_role("button", name="Test connection").click()

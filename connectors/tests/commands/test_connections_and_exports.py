@@ -77,7 +77,7 @@ def test_a_failed_step_is_shown_with_its_hint(acme: Organization, connect: Conne
     outcome = run("test_connections")
 
     assert "FAIL" in outcome.out
-    assert "PATH_NOT_FOUND: Create the folder" in outcome.out
+    assert "PATH_NOT_FOUND: Create it" in outcome.out
 
 
 def test_org_and_all_choose_the_connections(acme: Organization, globex: Organization, connect: Connect) -> None:
