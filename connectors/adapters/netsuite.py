@@ -6,10 +6,11 @@ would add its lines to those of the first one.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, ClassVar, Final
 
 from connectors import exact_json, strict_json
-from connectors.exceptions import ConnectorError, OutcomeUnknown, RejectedByERP, Said
+from connectors.exceptions import ConnectorError, DocumentError, OutcomeUnknown, RejectedByERP, Said
 from connectors.formats import netsuite, orderflow_json_v1
 from connectors.formats.netsuite import NetSuiteFields
 from connectors.json_path import JsonPath
@@ -36,6 +37,10 @@ from connectors.transports.netsuite import (
 _ASKED_AT_ONCE: Final = 400
 """Numbers in one SuiteQL, which takes a thousand values and gives a thousand rows."""
 
+_KEPT_S: Final = 300.0
+_MAX_KEPT: Final = 10_000
+_NOTHING: Final = ("", 0.0)
+
 _STATES: Final = {
     "A": None,  # pending approval
     "B": AckStatus.ACKED,  # pending fulfilment
@@ -55,14 +60,20 @@ class NetSuiteConfig(NetSuiteFields, NetSuiteAccess):
 class NetSuiteSession(HttpErpSession[NetSuiteConfig]):
     """One connection to one account."""
 
+    @cached_property
+    def _kept(self) -> dict[tuple[str, str], tuple[str, float]]:
+        """The internal ids of numbers, and until when they are believed."""
+        return {}
+
     def look_up(self, order: Order, names: ExportContext | Awaited) -> list[Placed]:
         placed = self._read(str(names.export_id))
         return [placed] if placed else []
 
     def create(self, document: Document, context: ExportContext) -> Placed | None:
         external_id, content = str(context.export_id), self._with_ids(document)
+        validation = {"X-NetSuite-PropertyNameValidation": "Error" if self.config.strict_fields else "Warning"}
         try:
-            judged = self.client.call("POST", ORDERS, headers=SENT_JSON, content=content)
+            judged = self.client.call("POST", ORDERS, headers={**SENT_JSON, **validation}, content=content)
         except RejectedByERP:
             # Which words say that it is there already is not documented, and a script may fail once it was saved.
             if self._is_there(external_id):
@@ -142,14 +153,28 @@ class NetSuiteSession(HttpErpSession[NetSuiteConfig]):
         return exact_json.dumps(body).encode()
 
     def _ids(self, name: str, numbers: list[str]) -> dict[str, list[str]]:
-        """Return the internal ids that belong to each number."""
-        found: dict[str, list[str]] = {}
-        for first in range(0, len(numbers), _ASKED_AT_ONCE):
-            question = netsuite.question(name, numbers[first : first + _ASKED_AT_ONCE])
-            for row in rows(self.client, question, limit=1000):
-                number = row.get(netsuite.LOOKED_UP[name][1])
-                found.setdefault(str(number), []).append(str(row.get("id")))
+        """Return the internal ids that belong to each number; a clear one is not asked for again for a while."""
+        now = self.context.clock.monotonic()
+        kept = {number: self._kept.get((name, number), _NOTHING) for number in numbers}
+        found = {number: [internal_id] for number, (internal_id, until) in kept.items() if until > now}
+        missing = [number for number in numbers if number not in found]
+        for first in range(0, len(missing), _ASKED_AT_ONCE):
+            for row in self._answered(netsuite.question(name, missing[first : first + _ASKED_AT_ONCE])):
+                number, internal_id = str(row.get(netsuite.LOOKED_UP[name][1])), str(row.get("id", ""))
+                found.setdefault(number, []).append(internal_id)
+                self._kept[name, number] = (internal_id, now + _KEPT_S) if len(found[number]) == 1 else _NOTHING
+        if len(self._kept) > _MAX_KEPT:
+            self._kept.clear()
         return found
+
+    def _answered(self, question: str) -> list[dict[str, Any]]:
+        try:
+            return rows(self.client, question, limit=1000)
+        except ConnectorError as error:
+            if type(error) is not ConnectorError:
+                raise
+            # Nobody but this order is concerned: it holds a number that cannot be asked for.
+            raise DocumentError(said=error.said, where=" (NetSuite does not look its numbers up)") from None
 
 
 class NetSuiteConnector(HttpErpConnector[NetSuiteConfig]):

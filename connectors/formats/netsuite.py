@@ -118,6 +118,14 @@ class NetSuiteFields(OrderMappingFields):
         INERT,
         Field(title="Send addresses", description="Off where those of the customer always count."),
     ] = True
+    strict_fields: Annotated[
+        bool,
+        INERT,
+        Field(
+            title="Refuse unknown fields",
+            description="Off: NetSuite leaves out, without a word, what this account or role has no field for.",
+        ),
+    ] = True
     order_fields: Annotated[
         _MoreFields,
         INERT,

@@ -372,7 +372,7 @@ class AssertionKeyFields(ClientFields):
         Secret | None,
         Field(
             title="Private key",
-            description="Key in PEM, without a passphrase: RSA for PS256 and RS256, P-256 for ES256.",
+            description="Key in PEM, without a passphrase: RSA for PS and RS, on the curve of its signature for ES.",
             json_schema_extra=when("jwt", **_MULTI_LINE),
             max_length=20_000,
         ),

@@ -106,9 +106,10 @@ RULES: Final = (
     rule("4xx", Meaning.AUTHENTICATION, path=_CODE, contains="FEATURE_DISABLED"),
     # Some rights that are missing are told by a sentence, under the code of any other refusal.
     rule("4xx", Meaning.AUTHENTICATION, path=_DETAIL, contains="not have permission"),
-    rule(400, Meaning.AUTHENTICATION, safe=True),  # a table or a record that the role may not see
-    rule(400, Meaning.EXISTS, path=_CODE, contains="DUP_"),
-    rule(400, Meaning.EXISTS, path=_CODE, contains="IDEMPOTENCY_ERROR"),
+    # SuiteQL knows no table and no column that the role may not see.
+    rule(400, Meaning.AUTHENTICATION, path=_DETAIL, contains="was not found", safe=True),
+    rule(400, Meaning.AUTHENTICATION, path=_DETAIL, contains="unknown identifier", safe=True),
+    rule(400, Meaning.UNKNOWN, path=_CODE, contains="UNEXPECTED_ERROR"),
     rule(409, Meaning.EXISTS, safe=False),
 )
 

@@ -204,6 +204,23 @@ class TestParticulars(OneAccount):
         asked = [question for question in self.erp.questions if "item" in question]
         assert asked == ["SELECT id, itemid FROM item WHERE isinactive = 'F' AND itemid IN ('INT-1', 'INT-2', 'INT-3')"]
 
+    def test_numbers_are_looked_up_once(self) -> None:
+        config = NetSuiteConfig.parse(self.config())
+        with CONNECTOR.open_session(config, context()) as session:
+            for _ in range(2):
+                session.export(sample_orders.complete(), export_context())
+
+        assert (len(self.erp.orders), len(self.erp.questions)) == (2, 3)
+
+    def test_a_field_that_the_account_does_not_have(self) -> None:
+        unknown = {"order_fields": {"custbody_nowhere": True}}
+
+        with pytest.raises(RejectedByERP) as caught:
+            self.export(**unknown)
+
+        assert "custbody_nowhere: " in caught.value.said.message
+        assert self.export(**unknown, strict_fields=False).erp_order_id == "SO-1000"
+
     def test_what_is_left_out(self) -> None:
         order = Order.parse(sample_orders.complete().as_json() | {"bill_to": {"gln": "4012345000009"}})
 
@@ -227,6 +244,23 @@ class TestParticulars(OneAccount):
         assert f"customer.erp_customer_number: the ERP {says}" in caught.value.message
         assert not self.erp.orders
 
+    @pytest.mark.parametrize(
+        ("detail", "kind"),
+        [
+            ("Invalid search query. Search error occurred: Record 'item' was not found.", AuthenticationFailed),
+            ("Unknown identifier 'upccode'. Available identifiers are: {item=item}", AuthenticationFailed),
+            ("Invalid or unsupported search", DocumentError),
+        ],
+    )
+    def test_numbers_that_cannot_be_looked_up(self, detail: str, kind: type[ConnectorError]) -> None:
+        self.erp.answers_nothing = detail
+
+        with pytest.raises(kind) as caught:
+            self.export()
+
+        assert caught.value.said.message == detail
+        assert not self.erp.orders
+
     def test_quotes_in_a_number(self) -> None:
         self.export(_order("O'Neill"))
         with pytest.raises(DocumentError):
@@ -248,7 +282,7 @@ class TestParticulars(OneAccount):
             (400, "CONCURRENCY_LIMIT_EXCEEDED", RateLimited),
             (400, "SSS_REQUEST_LIMIT_EXCEEDED", RateLimited),
             (400, "SSS_TIME_LIMIT_EXCEEDED", OutcomeUnknown),
-            (400, "DUP_RCRD", OutcomeUnknown),
+            (400, "DUP_RCRD", RejectedByERP),
             (409, "CONFLICT", OutcomeUnknown),
             (500, "UNEXPECTED_ERROR", OutcomeUnknown),
         ],
@@ -260,9 +294,9 @@ class TestParticulars(OneAccount):
             self.export()
 
         assert type(caught.value) is kind
-        if said := caught.value.said:
-            assert (said.code, said.message) == (code, "item.items[0].item: No such thing.")
-        assert bool(said) is (code not in ("DUP_RCRD", "CONFLICT"))
+        if status != 409:
+            assert caught.value.said.code == code
+            assert caught.value.said.message == "item.items[0].item: No such thing."
 
     def test_rights_that_are_told_by_a_sentence(self) -> None:
         self.erp.faults.append(_says(400, "USER_ERROR", "Your current role does not have permission to do this."))
@@ -347,7 +381,7 @@ class TestParticulars(OneAccount):
         assert result.steps[-1].detail == "Readable: salesOrder, customer, item, currency."
         assert result.identity == RemoteIdentity(company=ACCOUNT, environment="sandbox", server="NetSuite")
 
-        self.erp.reads_nothing = True
+        self.erp.answers_nothing = "Search error occurred: Record 'customer' was not found."
         failed = CONNECTOR.test_connection(config, context()).failed_step
 
         assert failed

@@ -67,7 +67,9 @@ class NetSuiteErp(Imitation):
         self.link_host = "1234567-sb1.suitetalk.api.netsuite.com"
         self.instead_of_reading: list[Reply] = []
         """What it answers to the next look at an order that is there."""
-        self.refuses_client = self.reads_nothing = False
+        self.refuses_client = False
+        self.answers_nothing = ""
+        """Why SuiteQL is refused; empty for not at all."""
         self.tokens: list[str] = []
         self.assertions: list[Any] = []
         self.questions: list[str] = []
@@ -138,8 +140,8 @@ class NetSuiteErp(Imitation):
     def _suiteql(self, exchange: Exchange) -> Reply:
         if exchange.headers.get("Prefer") != "transient" or "limit" not in parse_qs(urlsplit(exchange.path).query):
             return _error(400, "INVALID_HEADER", "The Prefer header is missing.")
-        if self.reads_nothing:
-            return _error(400, "INVALID_PARAMETER", "Search error occurred: Record 'item' was not found.")
+        if self.answers_nothing:
+            return _error(400, "INVALID_PARAMETER", self.answers_nothing)
         self.questions.append(read_json(exchange)["q"])
         found = self._database.execute(self.questions[-1])
         names = [column[0] for column in found.description]
@@ -169,6 +171,8 @@ class NetSuiteErp(Imitation):
         body = read_json(exchange)
         if body["externalId"] in self.orders:
             return _error(400, "USER_ERROR", "Error while accessing a resource. This record already exists.")
+        if exchange.headers.get("X-NetSuite-PropertyNameValidation") != "Error":
+            body = {name: value for name, value in body.items() if name in _FIELDS}
         if fault := self._fault(body):
             return _error(400, "INVALID_CONTENT", f"Invalid reference or field {fault}.", fault)
         order_id = str(5000 + len(self.orders))
