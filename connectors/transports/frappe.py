@@ -41,6 +41,7 @@ RULES: Final = (
     rule(404, Meaning.CONFIGURATION),
 )
 """What its answers mean beyond the usual."""
+_NOT_FOR_US: Final = (rule(403, Meaning.NOT_FOUND, path="exc_type"),)
 _IF_IT_MAY: Final = (rule((403, 404, 417, 500), Meaning.NOT_FOUND),)
 
 
@@ -61,15 +62,18 @@ class Frappe:
             fields: what else is to be known.
 
         Raises:
-            AuthenticationFailed: ENDPOINT_UNUSABLE; there are no such documents on this site, or they may not be read.
+            AuthenticationFailed: there are no such documents on this site, or we may not read them.
             ConnectorError: they cannot be told.
         """
         wanted: list[Json] = ["name", *fields]
         asked: list[Json] = [[*each] for each in filters]
         params = {"filters": exact_json.dumps(asked), "fields": exact_json.dumps(wanted)}
-        judged = self._call("GET", _path(doctype), params=params | {"limit_page_length": str(_MAX_FOUND)})
+        params["limit_page_length"] = str(_MAX_FOUND)
+        judged = self._call("GET", _path(doctype), params=params, rules=_NOT_FOR_US)
         if judged.is_missing:
             answer, said = judged.answer, self.client.said(judged.answer)
+            if answer.status == 403:
+                raise AuthenticationFailed(Code.PERMISSION_DENIED, said=said, path=doctype)
             raise AuthenticationFailed(Code.ENDPOINT_UNUSABLE, said=said, host=answer.host, status=answer.status)
         found = _member(judged.json(), "data")
         if not isinstance(found, list) or not all(_is_document(each) for each in found):
@@ -95,6 +99,17 @@ class Frappe:
         rules = _IF_IT_MAY if if_it_may else ()
         judged = self._call("GET", f"api/method/{method}", params=params, rules=rules)
         return None if judged.is_missing else judged.json()
+
+    def user(self) -> str:
+        """Return as whom we are known.
+
+        Raises:
+            AuthenticationFailed: as nobody.
+        """
+        user = _member(self.ask("frappe.auth.get_logged_user", if_it_may=False), "message")
+        if not isinstance(user, str) or user == "Guest":
+            raise AuthenticationFailed
+        return user
 
     def warnings(self, judged: Judged) -> tuple[str, ...]:
         """Return what Frappe wants the user to read although it did what it should."""

@@ -289,6 +289,13 @@ class TestDuplicates:
         assert export().receipt.already_delivered
         assert len(erp.orders) == 1
 
+    def test_the_draft_of_a_person_is_not_ours_to_submit(self, erp, export):
+        erp.add(customer="4711", po_no="PO-12345", company="ACME Europe")
+
+        result = export(submit=True)
+
+        assert (result.erp_order_id, result.acknowledged, erp.orders[NUMBER]["docstatus"]) == (NUMBER, False, 0)
+
     def test_a_number_that_differs_in_case_is_another_order(self, erp, export):
         erp.add(customer="4711", po_no="po-12345", company="ACME Europe")
 

@@ -25,7 +25,7 @@ _HEADER = (
     "ignore_pricing_rule", "terms", "naming_series", "set_warehouse", "customer_address", "shipping_address_name",
 )  # fmt: skip
 _ITEM = ("item_code", "qty", "uom", "rate", "delivery_date", "description")
-_OWN = ("name", "docstatus", "status", "amended_from", "net_total", "grand_total")
+_OWN = ("name", "docstatus", "status", "amended_from", "net_total", "grand_total", "owner")
 _STATUS = {0: "Draft", 1: "To Deliver and Bill", 2: "Cancelled"}
 _CHILDREN = {"Item Barcode": "barcodes", "Item Customer Detail": "customer_items", "Dynamic Link": "links"}
 
@@ -89,7 +89,14 @@ class ErpNextErp(Imitation):
         """Put an order into the ERP as somebody there would."""
         name = values.pop("name", None) or f"SAL-ORD-2026-{len(self.orders) + 1:05d}"
         empty = dict.fromkeys((*_HEADER, *self.custom_fields, "amended_from"))
-        self.orders[name] = {**empty, "docstatus": 0, "items": [], **values, "name": name}
+        self.orders[name] = {
+            **empty,
+            "docstatus": 0,
+            "items": [],
+            "owner": "person@example.test",
+            **values,
+            "name": name,
+        }
         return self.orders[name]
 
     def _log_in(self, exchange: Exchange) -> None:
@@ -139,7 +146,7 @@ class ErpNextErp(Imitation):
         self._check(kept, sent["items"])
         warnings = self._check_duplicates(kept)
         items = [self._item(item) for item in sent["items"]]
-        order = self.add(**kept, items=items)
+        order = self.add(**kept, items=items, owner=self.user)
         self.bodies[order["name"]] = body
         return Reply(200, {"data": self._shown(order), **_spoken(*warnings)})
 
