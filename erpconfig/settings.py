@@ -278,6 +278,7 @@ REST_FRAMEWORK = {
     "DEFAULT_THROTTLE_RATES": {
         "api": _per_minute("REQUESTS_PER_MINUTE_AND_KEY", default=1200),
         "organisation": _per_minute("REQUESTS_PER_MINUTE_AND_ORGANISATION", default=6000),
+        "inbound": _per_minute("MESSAGES_PER_MINUTE_AND_CONNECTION", default=300),
         "failures": _per_minute("FAILURES_PER_MINUTE_AND_ADDRESS", default=600),
     },
     "TEST_REQUEST_DEFAULT_FORMAT": "json",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import math
 from typing import Any, Final
+from uuid import UUID
 
 from django.http import HttpResponseBase
 from rest_framework.settings import api_settings
@@ -38,6 +39,12 @@ def count_failure(address: str | None) -> Verdict | None:
     """Count a request that came without a valid key or session; None is no limit."""
     limit = _limit_of("failures")
     return throttles.take("failures", _site(address or ""), limit) if limit else None
+
+
+def count_inbound(connection_id: UUID) -> Verdict | None:
+    """Count a message for a connection, whoever sends it; None is no limit."""
+    limit = _limit_of("inbound")
+    return throttles.take("inbound", str(connection_id), limit) if limit else None
 
 
 def tell(response: HttpResponseBase, verdict: Verdict) -> None:

@@ -204,7 +204,7 @@ def fetch(connection: ERPConnection) -> Report:
     Args:
         connection: with its organisation.
     """
-    started_at, ledger = timezone.now(), _Ledger(connection)
+    started_at, ledger = timezone.now(), Ledger(connection)
     with scope.only(connection.org_id):
         code = _ask(connection, ledger)
         row = ERPConnection.objects.filter(pk=connection.pk)
@@ -218,7 +218,7 @@ def fetch(connection: ERPConnection) -> Report:
     return Report(settled=ledger.settled, outcomes=ledger.outcomes, code=code)
 
 
-def _ask(connection: ERPConnection, ledger: _Ledger) -> Code | None:
+def _ask(connection: ERPConnection, ledger: Ledger) -> Code | None:
     """Let the connector fetch and the ledger record; return what went wrong."""
     try:
         connector, config = configurations.load(connection)
@@ -271,7 +271,7 @@ def _first(exports: ExportQuerySet, column: str) -> Subquery:
 # Recording
 
 
-class _Ledger:
+class Ledger:
     """Records the answers found through one connection."""
 
     def __init__(self, connection: ERPConnection) -> None:

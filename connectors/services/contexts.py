@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
 
@@ -45,7 +46,14 @@ def make_context(
         "dropzone_root": Path(root) if root else None,
         "clock": clock,
         "steps": StepRecorder(clock, on_step, is_cancelled),
+        "inbound_url": _inbound_url(connection),
         "pinned_identity": RemoteIdentity(**connection.pinned_identity)
         if connection and connection.pinned_identity
         else None,
     }
+
+
+def _inbound_url(connection: ERPConnection | None) -> str | None:
+    """Return where far ends reach a connection; one that is not stored yet has the id of none."""
+    place: UUID = connection.pk if connection else UUID(int=0)
+    return f"{settings.PUBLIC_URL}/as2/{place}" if settings.PUBLIC_URL else None

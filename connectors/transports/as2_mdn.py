@@ -159,14 +159,17 @@ def read(entity: Entity, *, believed: Sequence[x509.Certificate], at: datetime) 
     Raises:
         ReceiptError: it proves nothing.
     """
+    reason: str
     try:
         if entity.content_type == REPORT:
             raise ReceiptError(Missing.UNSIGNED, _notification(entity).said)
-        if not is_receipt(entity):
-            raise ReceiptError(Missing.NO_RECEIPT)
-        return _notification(Entity.load(verified(entity, believed=believed, at=at)))
+        if entity.content_type == SIGNED:
+            report = Entity.load(verified(entity, believed=believed, at=at))
+            if report.content_type == REPORT:
+                return _notification(report)
+        reason = Missing.NO_RECEIPT
     except CmsError as error:
-        reason = str(error.flaw)
+        reason = error.flaw
     except MimeError:
         reason = Missing.UNREADABLE
     raise ReceiptError(reason)
