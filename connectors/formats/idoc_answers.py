@@ -118,6 +118,8 @@ def _response(idoc: Segment, fields: IdocFields, order_by: OrderBy) -> Acknowled
         message = "; ".join([*_texts(idoc), *filter(None, map(_reason, items))])
         return answer(numbered, AckStatus.REJECTED, number=number, code="ORDRSP 003", message=message)
     order = order_by(reference)
+    if order and not _are_numbered_as(order, items):
+        order = None
     warnings = [*_changes(items, order, fields), *_missing(items, order)]
     if not warnings and header.get("ACTION") == "002":
         warnings = ["SAP accepted the order with changes."]
@@ -136,6 +138,12 @@ def _line_no(item: Segment) -> str:
     """Return our number of a line: SAP's own stands in POSEX where ours has a place of its own."""
     ours = item.first("E1EDP02", QUALF="001")
     return ((ours.get("ZEILE") if ours else "") or item.get("POSEX")).lstrip("0")
+
+
+def _are_numbered_as(order: Order, items: list[Segment]) -> bool:
+    """Return whether lines can be told by our numbers: SAP numbers its own by tens, and may not repeat ours."""
+    named = all(item.first("E1EDP02", QUALF="001") for item in items)
+    return named or set(map(_line_no, items)) == {str(line.line_no) for line in order.lines}
 
 
 def _changes(items: list[Segment], order: Order | None, fields: IdocFields) -> Iterator[str]:

@@ -102,7 +102,7 @@ def over_http(
     )
 
 
-_OF_A_KIND = ("username", "token_url", "client_id", "scope", "audience", "key_id")
+_OF_A_KIND = ("username", "sap_username", "token_url", "client_id", "scope", "audience", "key_id")
 _FLIPS: Mapping[str, Config] = {
     "allow_plain_http": {"allow_plain_http": True},
     "username": {"username": "mallory"},

@@ -118,11 +118,16 @@ def _beside() -> tuple[Sample, ...]:
     return tuple(sample for name in modules for sample in import_module(f"{__package__}.{name}").SAMPLES)
 
 
-# EDIFACT_ORDERS and X12_850: the same folders, and two partners
+# EDIFACT_ORDERS, X12_850 and SAP_IDOC_ORDERS05: the same folders, and two partners
 
 
 def _between_partners(canaries: Canaries, far_end: SshRecorder) -> Config:
     return _with_everything(canaries, far_end) | {"sender_id": "ACME", "recipient_id": "GLOBEX"}
+
+
+def _with_sap(canaries: Canaries, far_end: SshRecorder) -> Config:
+    names = {"sender_port": "ACME", "sender_number": "ACME", "receiver_port": "SAPS4D", "receiver_number": "S4DCLNT100"}
+    return _with_everything(canaries, far_end) | names
 
 
 SAMPLES = (
@@ -136,6 +141,7 @@ SAMPLES = (
     *_beside(),
     _dropzone("everything", _between_partners, "EDIFACT_ORDERS"),
     _dropzone("everything", _between_partners, "X12_850"),
+    _dropzone("everything", _with_sap, "SAP_IDOC_ORDERS05"),
     _dropzone("password", _with_password),
     _dropzone("key", _with_key),
     _dropzone("everything", _with_everything),
