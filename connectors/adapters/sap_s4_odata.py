@@ -115,7 +115,7 @@ class SapS4ODataSession(HttpErpSession[SapS4ODataConfig]):
 
     def look_up(self, order: Order, names: ExportContext | Awaited) -> list[Placed]:
         """Ask for the orders with our mark; without one, for those of this customer with this number."""
-        origin = self.config.origin(order, names.export_id)
+        origin = self.config.origin(order, names)
         # Which fields of state there are depends on the release, so all are asked for.
         path = self._path(self.orders, {"$filter": odata.equal(origin), "$top": "2"})
         judged = self.client.call("GET", path, headers=odata.JSON)

@@ -22,6 +22,7 @@ from connectors.exceptions import Fault, InvalidInput, Said
 from connectors.formats.edi import fit, pieces, refuse
 from connectors.formats.order_mapping import OrderMappingFields
 from connectors.order import Address, Order, OrderLine, exact
+from connectors.port import Awaited, ExportContext
 from connectors.results import AckStatus
 from connectors.validation import Line
 
@@ -165,8 +166,19 @@ class SalesOrderFields(OrderMappingFields):
         is_theirs = number == (order.header.external_order_number or "").strip()
         return fit(number, 35, "header.external_order_number" if is_theirs else "order_id")
 
-    def origin(self, order: Order, export_id: UUID) -> dict[str, str]:
-        """Return the header fields by which the order of an export is found again, the telling one first."""
+    def origin(self, order: Order, names: ExportContext | Awaited) -> dict[str, str]:
+        """Return the header fields by which the order of an export is found again, the telling one first.
+
+        What was sent decides, once it is written down: the configuration may have changed since.
+        """
+        if not isinstance(names, ExportContext) or names.document is None:
+            return self.marks(order, names.export_id)
+        sent = strict_json.loads(names.document.content)
+        telling = self.mark_field if self.mark_field and self.mark_field in sent else "PurchaseOrderByCustomer"
+        return {name: str(sent[name]) for name in (telling, "SoldToParty")}
+
+    def marks(self, order: Order, export_id: UUID) -> dict[str, str]:
+        """Return the fields of a new document by which its order is to be found again."""
         sold_to = {"SoldToParty": self.sold_to(order)}
         if self.mark_field is None:
             return {"PurchaseOrderByCustomer": self.customer_reference(order)} | sold_to
@@ -249,7 +261,7 @@ def render(order: Order, fields: SalesOrderFields, *, export_id: UUID) -> bytes:
         "SalesOrganization": fields.sales_organization,
         "DistributionChannel": fields.distribution_channel,
         "OrganizationDivision": fields.division,
-        **fields.origin(order, export_id),
+        **fields.marks(order, export_id),
         "SalesOrderDate": say.day(fields.order_day(order)),
         "TransactionCurrency": order.header.currency,
     }
@@ -305,15 +317,23 @@ def _item(line: OrderLine, fields: SalesOrderFields, say: _Dialect) -> Json:
     if fields.odata_version == "V4" and line.requested_delivery_date:
         item["RequestedDeliveryDate"] = say.day(line.requested_delivery_date)
     if fields.send_prices:
+        rate, quantity = _rate(line.unit_price)
         price: dict[str, Json] = {
             "ConditionType": fields.condition_type,
-            say.rate: say.amount(line.unit_price),
+            say.rate: say.amount(rate),
             "ConditionCurrency": line.currency,
-            "ConditionQuantity": say.amount(Decimal(1)),
+            "ConditionQuantity": say.amount(quantity),
             f"ConditionQuantity{kind}Unit": unit,
         }
         item[say.prices] = [price]
     return item
+
+
+def _rate(price: Decimal) -> tuple[Decimal, Decimal]:
+    """Return a price with two decimals at most, and for how many it is: 0.1234 for one is 12.34 for a hundred."""
+    finest = price.normalize().as_tuple().exponent
+    shift = max(0, -2 - finest) if isinstance(finest, int) else 0
+    return (price.scaleb(shift), Decimal(10**shift)) if shift else (price, Decimal(1))
 
 
 def _partners(order: Order, fields: SalesOrderFields) -> Iterator[Json]:

@@ -205,9 +205,9 @@ class TestDocument:
                 "to_PricingElement": [
                     {
                         "ConditionType": "PPR0",
-                        "ConditionRateValue": "12345678901234.5678",
+                        "ConditionRateValue": "1234567890123456.78",  # SAP rounds to what its currency has
                         "ConditionCurrency": "EUR",
-                        "ConditionQuantity": "1",
+                        "ConditionQuantity": "100",
                         "ConditionQuantityUnit": "M",
                     }
                 ],
@@ -233,9 +233,9 @@ class TestDocument:
             "_ItemPricingElement": [
                 {
                     "ConditionType": "PPR0",
-                    "ConditionRateAmount": "12345678901234.5678",
+                    "ConditionRateAmount": "1234567890123456.78",
                     "ConditionCurrency": "EUR",
-                    "ConditionQuantity": 1,
+                    "ConditionQuantity": 100,
                     "ConditionQuantitySAPUnit": "M",
                 }
             ],
@@ -401,6 +401,17 @@ class TestLookUp:
         results = [sap.export(mark_field="AssignmentReference") for _ in range(2)]
 
         assert len({result.erp_order_id for result in results}) == len(erp.orders) == 2
+
+    def test_what_was_sent_is_looked_for_whatever_is_configured_meanwhile(self, sap, erp):
+        order, before = order_with(external_order_number="PO-1"), sap.config()
+        connector, attempt = SapS4ODataConnector(), export_context()
+        attempt = replace(attempt, document=connector.render(order, before, attempt), doubt=Code.OUTCOME_UNKNOWN)
+        connector.export(order, before, attempt)
+
+        now = sap.config(mark_field="AssignmentReference", partner_numbers={"c-1": "77"}, reference_from="order_id")
+
+        assert connector.find_export(order, now, attempt)
+        assert not connector.find_export(order, now, export_context())
 
     def test_a_server_that_does_not_heed_the_filter_has_nothing_of_ours(self, sap, erp):
         sap.export(order_with(external_order_number="PO-1"))
