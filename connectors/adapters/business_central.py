@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal, NamedTuple
 
@@ -11,7 +11,7 @@ from pydantic import Field
 from connectors import exact_json, strict_json
 from connectors.codes import Code
 from connectors.config import INERT
-from connectors.exceptions import Fault, OutcomeUnknown, RejectedByERP
+from connectors.exceptions import DocumentError, Fault, OutcomeUnknown
 from connectors.formats import business_central, orderflow_json_v1
 from connectors.formats.business_central import COMMENT, ITEM, BusinessCentralFields
 from connectors.order import Order
@@ -65,6 +65,8 @@ class _Place(NamedTuple):
 
 _ORDERS: Final = _Place("salesOrders", "salesOrderLines", "number")
 _INVOICES: Final = _Place("salesInvoices", "salesInvoiceLines", "orderNumber")
+_ORIGIN: Final = ("customerNumber", "externalDocumentNumber")
+_NET_TOTAL: Final = "totalAmountExcludingTax"
 
 
 class BusinessCentralSession(HttpErpSession[BusinessCentralConfig]):
@@ -76,24 +78,19 @@ class BusinessCentralSession(HttpErpSession[BusinessCentralConfig]):
         return Company(self.client, self.config)
 
     def look_up(self, order: Order, names: ExportContext | Awaited) -> list[Placed]:
-        own = self.config.own_number(order)
-        origin = {
-            "customerNumber": self.config.customer_number(order),
-            "externalDocumentNumber": self.config.external_number(order),
-        }
+        attempt = names if isinstance(names, ExportContext) else None
+        # What was sent counts, and not what the order would become today.
+        document = attempt.document.content if attempt and attempt.document else None
+        sent = strict_json.loads(document or business_central.render(order, self.config))
         found: dict[str | None, Placed] = {}
         for place in (_ORDERS, _INVOICES):
-            options = {
-                "$filter": odata.equal({place.number: own} if own else origin),
-                "$select": ",".join(("id", place.number, "status", "totalAmountExcludingTax", *origin)),
-                "$expand": f"{place.lines}($select=lineType,lineObjectNumber,description)",
-            }
-            for row in self.company.read(place.entities, options):
-                same = [folded(row.get(name, value)) == folded(value) for name, value in origin.items()]
-                if own and not any(same) and isinstance(names, ExportContext):
-                    raise RejectedByERP(Code.TARGET_EXISTS, path=own)
-                is_candidate = row.get(place.number) and (any(same) if own else all(same))
-                if is_candidate and self._is_ours(row, place, order, names):
+            is_in_doubt = place is _ORDERS and attempt is not None and attempt.doubt is not None
+            for row in self._alike(sent, place):
+                lines, wanted = row.get(place.lines), sent[_ORDERS.lines]
+                is_ours = _is_ours(lines, wanted, mark=business_central.mark(order))
+                if is_in_doubt and _is_cut_short(lines, wanted, is_ours):
+                    raise OutcomeUnknown(Code.TARGET_EXISTS, path=str(row[place.number]))
+                if is_ours:
                     placed = self._placed(row, place)
                     found.setdefault(placed.number, placed)
         return list(found.values())
@@ -116,7 +113,7 @@ class BusinessCentralSession(HttpErpSession[BusinessCentralConfig]):
         action = (self.config.release_action or "").replace("{order}", placed.key)
         address = self.config.root + action.replace("{company}", self.company.entity["id"])
         self.client.call("POST", odata.path(address), headers=HEADERS, rules=_IS_GONE)
-        options = {"$filter": f"id eq {placed.key}", "$select": "id,number,status,totalAmountExcludingTax"}
+        options = {"$filter": f"id eq {placed.key}", "$select": f"id,number,status,{_NET_TOTAL}"}
         released = self.company.read(_ORDERS.entities, options)
         return self._placed(released[0], _ORDERS) if released else placed
 
@@ -136,24 +133,24 @@ class BusinessCentralSession(HttpErpSession[BusinessCentralConfig]):
             currency=self.client.shown(str(currency)) or None,
         )
 
-    def _is_ours(self, row: dict[str, Any], place: _Place, order: Order, names: ExportContext | Awaited) -> bool:
-        """Tell an order from others of the same customer with the same reference.
+    def _alike(self, sent: dict[str, Any], place: _Place) -> Iterator[dict[str, Any]]:
+        """Yield the orders of the same customer with the same reference, or the one with our number.
 
         Raises:
-            OutcomeUnknown: TARGET_EXISTS; it may be ours, and has only the first of its lines.
+            DocumentError: TARGET_EXISTS; our number is that of another order.
         """
-        lines, mark = row.get(place.lines), self.config.mark(order)
-        if not isinstance(lines, list):
-            return True
-        lines = [line for line in lines if isinstance(line, dict)]
-        texts = [line.get("description") for line in lines if line.get("lineType") == COMMENT]
-        items = [line.get("lineObjectNumber") for line in lines if line.get("lineType") == ITEM]
-        sent = [self.config.item_number(line) for line in order.lines]
-        is_ours = mark is None or mark in texts
-        is_in_doubt = isinstance(names, ExportContext) and names.doubt is not None
-        if is_in_doubt and place is _ORDERS and len(items) < len(sent) and (is_ours or items == sent[: len(items)]):
-            raise OutcomeUnknown(Code.TARGET_EXISTS, path=str(row.get(place.number)))
-        return is_ours
+        own, origin = sent.get("number"), {name: sent[name] for name in _ORIGIN}
+        options = {
+            "$filter": odata.equal({place.number: own} if own else origin),
+            "$select": ",".join(("id", place.number, "status", _NET_TOTAL, *_ORIGIN)),
+            "$expand": f"{place.lines}($select=lineType,lineObjectNumber,description)",
+        }
+        for row in self.company.read(place.entities, options):
+            same = [folded(row.get(name, value)) == folded(value) for name, value in origin.items()]
+            if own and not any(same):
+                raise DocumentError(Code.TARGET_EXISTS, path=own)
+            if row.get(place.number) and (own or all(same)):  # an invoice without an order is not one of ours
+                yield row
 
     def _placed(self, row: dict[str, Any], place: _Place) -> Placed:
         state = "Open" if place is _INVOICES else str(row.get("status"))
@@ -166,7 +163,7 @@ class BusinessCentralSession(HttpErpSession[BusinessCentralConfig]):
             number=self.client.shown(str(row[place.number])),
             status=AckStatus.ACKED if is_accepted else None,
             is_complete=not (is_draft and self.config.release_action),
-            net_total=row.get("totalAmountExcludingTax") if place is _ORDERS and self.config.send_prices else None,
+            net_total=row.get(_NET_TOTAL) if place is _ORDERS and self.config.send_prices else None,
         )
 
     def _with_their_numbers(self, content: bytes) -> bytes:
@@ -188,6 +185,27 @@ class BusinessCentralSession(HttpErpSession[BusinessCentralConfig]):
         return exact_json.dumps(order).encode()
 
 
+def _is_ours(lines: object, sent: list[dict[str, Any]], *, mark: str) -> bool:
+    """Tell an order from others of the same customer with the same reference."""
+    return not isinstance(lines, list) or mark not in _told(sent, COMMENT) or mark in _told(lines, COMMENT)
+
+
+def _is_cut_short(lines: object, sent: list[dict[str, Any]], is_ours: bool) -> bool:
+    """Return whether an order may be ours, but has only the first of its lines: then nobody knows what happened."""
+    if not isinstance(lines, list):
+        return False
+    items, all_items = _told(lines, ITEM), _told(sent, ITEM)
+    return len(items) < len(all_items) and (is_ours or items == all_items[: len(items)])
+
+
+def _told(lines: list[Any], kind: str) -> list[str]:
+    """Return the numbers of the items in an order, or the texts of the comments."""
+    of_kind = [line for line in lines if isinstance(line, dict) and line.get("lineType") == kind]
+    if kind == ITEM:
+        return [folded(line.get("lineObjectNumber")) for line in of_kind]
+    return [str(line.get("description")).strip() for line in of_kind]
+
+
 class BusinessCentralConnector(HttpErpConnector[BusinessCentralConfig]):
     """Makes each order a sales order of one company, and reads its number and status from there."""
 
@@ -199,6 +217,7 @@ class BusinessCentralConnector(HttpErpConnector[BusinessCentralConfig]):
     Config = BusinessCentralConfig
     Session = BusinessCentralSession
     rules = RULES
+    guarantee: ClassVar[Guarantee] = Guarantee.HARD
     supports_identify: ClassVar[bool] = True
 
     def guarantee_of(self, config: BusinessCentralConfig) -> Guarantee:

@@ -12,7 +12,7 @@ from connectors import exact_json
 from connectors.config import INERT
 from connectors.exact_json import Json
 from connectors.exceptions import DocumentError
-from connectors.formats.order_mapping import OrderMappingFields
+from connectors.formats.order_mapping import OrderMappingFields, one_currency
 from connectors.order import Address, Order, OrderLine
 from connectors.validation import Line
 
@@ -46,8 +46,8 @@ class BusinessCentralFields(OrderMappingFields):
         INERT,
         Field(
             title="Line with the order's id",
-            description="Ends an order whose reference is the customer's with a comment line that holds the order's "
-            "id: by it, orders of a customer who uses a reference twice are told apart.",
+            description="Ends each order with a comment line that holds its id: by it, orders of a customer who uses a "
+            "reference twice are told apart. Not needed with our own numbers.",
         ),
     ] = True
     send_line_dates: Annotated[
@@ -59,34 +59,6 @@ class BusinessCentralFields(OrderMappingFields):
         ),
     ] = False
 
-    def own_number(self, order: Order) -> str | None:
-        """Return the number that we give an order; None where Business Central does.
-
-        Raises:
-            DocumentError: the order's id cannot be one.
-        """
-        if not self.own_numbers:
-            return None
-        number = f"{self.number_prefix or ''}{order.order_id}"
-        if number != number.upper():
-            # "so-1" and "SO-1" would be one number, and the second order would count as one that has arrived.
-            raise DocumentError(where=" (at order_id: a number has no small letters)")
-        return _fitted(number, 20, "order_id")
-
-    def external_number(self, order: Order) -> str:
-        """Return what an order is found by again.
-
-        Raises:
-            DocumentError: it is too long.
-        """
-        reference = self.reference(order)
-        return _fitted(reference, 35, "order_id" if reference == order.order_id else "header.external_order_number")
-
-    def mark(self, order: Order) -> str | None:
-        """Return the comment that tells an order from others with the same reference; None where it needs none."""
-        is_unique = self.own_numbers or self.reference(order) == order.order_id
-        return None if is_unique or not self.order_id_line else order.order_id.strip()
-
 
 def render(order: Order, fields: BusinessCentralFields) -> bytes:
     """Return an order as the body of a request that creates it, lines and all.
@@ -96,15 +68,16 @@ def render(order: Order, fields: BusinessCentralFields) -> bytes:
     Raises:
         DocumentError: something is missing, or longer than Business Central takes it.
     """
-    body: dict[str, Json] = {}
-    if number := fields.own_number(order):
-        body["number"] = number
+    reference = fields.reference(order)
+    body: dict[str, Json] = {"number": _own_number(order, fields)} if fields.own_numbers else {}
     body |= {
-        "customerNumber": _fitted(fields.customer_number(order), 20, fields.customer_number_from),
-        "externalDocumentNumber": fields.external_number(order),
+        "customerNumber": _fitted(fields.customer_number(order), 20, "the number of the customer"),
+        "externalDocumentNumber": _fitted(
+            reference, 35, "order_id" if reference == order.order_id else "header.external_order_number"
+        ),
         "orderDate": fields.order_day(order).isoformat(),
         # That of the company is taken by its name, too, and becomes an empty one there.
-        "currencyCode": order.header.currency,
+        "currencyCode": one_currency(order),
     }
     if order.header.requested_delivery_date:
         body["requestedDeliveryDate"] = order.header.requested_delivery_date.isoformat()
@@ -112,6 +85,11 @@ def render(order: Order, fields: BusinessCentralFields) -> bytes:
         body |= _ship_to(order.ship_to)
     body["salesOrderLines"] = list(_lines(order, fields))
     return exact_json.dumps(body).encode()
+
+
+def mark(order: Order) -> str:
+    """Return the text of the comment by which an order is told from others with the same reference."""
+    return order.order_id.strip()
 
 
 def left_out(order: Order, fields: BusinessCentralFields) -> tuple[str, ...]:
@@ -124,6 +102,14 @@ def left_out(order: Order, fields: BusinessCentralFields) -> tuple[str, ...]:
     if not fields.send_line_dates and any(line.requested_delivery_date for line in order.lines):
         found.append("Lines have no delivery date of their own; those of this order were left out.")
     return tuple(found)
+
+
+def _own_number(order: Order, fields: BusinessCentralFields) -> str:
+    number = f"{fields.number_prefix or ''}{order.order_id}"
+    if number != number.upper():
+        # "so-1" and "SO-1" would be one number, and the second order would count as one that has arrived.
+        raise DocumentError(where=" (at order_id: a number has no small letters)")
+    return _fitted(number, 20, "order_id")
 
 
 def _ship_to(address: Address) -> dict[str, Json]:
@@ -149,8 +135,8 @@ def _lines(order: Order, fields: BusinessCentralFields) -> Iterator[Json]:
         first, *more = _wrapped(fields.description(line)) or [""]
         yield _item(line, first, fields)
         yield from (_comment(text) for text in more)
-    if mark := fields.mark(order):  # at the end: where it stands, all the others do
-        yield _comment(mark)
+    if fields.order_id_line and not fields.own_numbers:  # at the end: where it stands, all the others do
+        yield _comment(mark(order))
 
 
 def _item(line: OrderLine, text: str, fields: BusinessCentralFields) -> Json:

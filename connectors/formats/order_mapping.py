@@ -137,6 +137,18 @@ class OrderMappingFields(ConnectorConfig):
         return line.description if self.send_descriptions else None
 
 
+def one_currency(order: Order) -> str:
+    """Return the currency of an order, for an ERP in which all lines have the same.
+
+    Raises:
+        DocumentError: a line is in another one.
+    """
+    for line in order.lines:
+        if line.currency != order.header.currency:
+            raise DocumentError(where=f" (at line {line.line_no}, currency: it differs from that of the order)")
+    return order.header.currency
+
+
 def _present(value: str | None, where: str) -> str:
     if not value:
         raise DocumentError(where=f" (at {where}: it is missing)")

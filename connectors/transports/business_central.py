@@ -184,7 +184,8 @@ class Company:
         Raises:
             DocumentError: one of them is not known, or stands for more than one.
         """
-        known, wanted = self._known[entities], sorted(set(wanted))
+        # A number stays what it is; a GTIN may move to another item.
+        known, wanted = self._known[entities] if by != "gtin" else {}, sorted(set(wanted))
         number = "code" if by == "code" else "number"
         select = ",".join(sorted({"id", by, number}))
         unseen = [value for value in wanted if folded(value) not in known]

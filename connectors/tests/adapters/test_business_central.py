@@ -146,14 +146,15 @@ class TestParticulars(OneCompany):
         [
             ({"header": {"currency": "EUR", "external_order_number": "P" * 36}}, "header.external_order_number"),
             ({"order_id": "S" * 36}, "order_id"),
-            ({"customer": {"id": "c" * 21}}, "id: it is longer than 20"),
+            ({"customer": {"id": "c" * 21}}, "the number of the customer"),
             ({"lines": [{"internal_sku": "i" * 21}]}, "line 1, internal_sku"),
             ({"lines": [{"uom": "u" * 11}]}, "line 1, uom"),
+            ({"lines": [{"currency": "USD"}]}, "line 1, currency"),
             ({"ship_to": {"name": "x", "city": "c" * 31}}, "ship_to.city"),
             ({"ship_to": {"name": "😀" * 51}}, "ship_to.name"),
         ],
     )
-    def test_what_is_too_long_is_not_cut(self, changes, where):
+    def test_what_does_not_fit_is_neither_cut_nor_changed(self, changes, where):
         changes = changes | ({"lines": [LINE | line for line in changes["lines"]]} if "lines" in changes else {})
         with pytest.raises(DocumentError) as raised:
             CONNECTOR.render(_order(**changes), self.parsed(), export_context())
@@ -170,12 +171,23 @@ class TestParticulars(OneCompany):
         assert self.find(other) is None
 
     def test_a_customer_who_uses_a_reference_twice_gets_two_orders(self):
-        first, second = _order("SO-1", **REFERENCE), _order("SO-2", **REFERENCE)
+        first, second = _order("so-1", **REFERENCE), _order("SO-1", **REFERENCE)
         self.export(first)
 
         assert self.find(second) is None
         assert not self.export(second).receipt.already_delivered
         assert (self.find(first).erp_order_id, self.find(second).erp_order_id) == ("S-ORD101001", "S-ORD101002")
+
+    def test_what_was_sent_is_looked_for_and_not_what_it_would_be_today(self):
+        order, attempt = _order(**REFERENCE), export_context()
+        document = CONNECTOR.render(order, self.parsed(), attempt)
+        self.export(order)
+
+        found = CONNECTOR.find_export(
+            order, self.parsed(reference_from="order_id", order_id_line=False), replace(attempt, document=document)
+        )
+
+        assert found.erp_order_id == "S-ORD101001"
 
     def test_an_invoiced_order_is_found(self):
         order = _order(**REFERENCE)
