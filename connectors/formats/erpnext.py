@@ -256,7 +256,7 @@ def questions(fields: ErpNextFields) -> Iterator[tuple[str, Filters]]:
 
 def standing(orders: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return those of several that count: none that was amended, and a cancelled one only where there is no other."""
-    amended = {order.get("amended_from") for order in orders}
+    amended = [order.get("amended_from") for order in orders]
     last = [order for order in orders if order["name"] not in amended]
     return [order for order in last if order.get("docstatus") != CANCELLED] or last[:1]
 

@@ -289,6 +289,13 @@ class TestDuplicates:
         assert export().receipt.already_delivered
         assert len(erp.orders) == 1
 
+    @pytest.mark.parametrize("odd", [{"amended_from": ["x"]}, {"docstatus": {}}, {"status": 7, "net_total": "x"}])
+    def test_an_order_that_is_described_oddly_is_found_all_the_same(self, erp, export, odd):
+        erp.add(customer="4711", po_no="PO-12345", company="ACME Europe", docstatus=1)
+        erp._shown = lambda order: order | {"status": "?"} | odd
+
+        assert export().erp_order_id == NUMBER
+
     def test_the_draft_of_a_person_is_not_ours_to_submit(self, erp, export):
         erp.add(customer="4711", po_no="PO-12345", company="ACME Europe")
 
