@@ -208,6 +208,8 @@ class HttpErpSession(ExportSession, Generic[ConfigT]):
                 found = self.look_up(awaited.order, awaited)
         except DocumentError:  # the numbers it is found by are gone: others must not wait for it
             return None
+        if len(found) > 1:  # copied there, our mark included: ours is the one whose number we know
+            found = [placed for placed in found if placed.number and placed.number == awaited.erp_order_id]
         if len(found) != 1:
             return None
         placed = found[0]

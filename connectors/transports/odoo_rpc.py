@@ -136,7 +136,7 @@ class Odoo(ABC):
     def search_read(
         self, model: str, domain: Domain, fields: Iterable[str], *, limit: int, archived: bool = False
     ) -> list[Row]:
-        """Return records with these fields and their id.
+        """Return records with these fields and their id, the oldest first.
 
         Args:
             model: such as `res.partner`.
@@ -145,7 +145,7 @@ class Odoo(ABC):
             limit: no more than so many.
             archived: whether those that are archived are among them.
         """
-        arguments: dict[str, Json] = {"domain": domain, "fields": list(fields), "limit": limit}
+        arguments: dict[str, Json] = {"domain": domain, "fields": list(fields), "limit": limit, "order": "id"}
         if archived:
             arguments["context"] = {**self.environment, "active_test": False}
         rows, judged = self._call(model, "search_read", arguments)

@@ -401,10 +401,19 @@ class _Method:
 
 
 def _search_read(
-    erp: OdooErp, model: str, _: list[int], context: Row, *, domain: list[Any], fields: list[str], limit: int
+    erp: OdooErp,
+    model: str,
+    _: list[int],
+    context: Row,
+    *,
+    domain: list[Any],
+    fields: list[str],
+    limit: int,
+    order: str,
 ) -> list[Row]:
     erp.allow(model, "read")
-    return erp.read(model, erp.search(model, domain, context)[:limit], fields)
+    found = sorted(erp.search(model, domain, context), key=lambda row: int(row[order]))
+    return erp.read(model, found[:limit], fields)
 
 
 def _create(erp: OdooErp, model: str, _: list[int], context: Row, *, vals_list: Any) -> Any:
