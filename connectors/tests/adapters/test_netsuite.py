@@ -367,7 +367,7 @@ class TestParticulars(OneAccount):
         assert (answer.status, answer.message) == (AckStatus.REJECTED, refusal)
 
     def test_a_price_that_was_not_taken(self) -> None:
-        self.erp._amount = lambda line: Decimal("9.99")  # type: ignore[method-assign]
+        self.erp._amount = lambda line: Decimal("9.99")
 
         (warning,) = self.export().warnings
 

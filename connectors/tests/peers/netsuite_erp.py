@@ -239,7 +239,7 @@ class _Signatures(RequestValidator):
     def validate_access_token(self, client_key: str, token: str, request: Any) -> bool:
         return token == "t" * 64
 
-    def validate_timestamp_and_nonce(self, client_key, timestamp, nonce, request, **_: Any) -> bool:  # type: ignore[no-untyped-def]
+    def validate_timestamp_and_nonce(self, client_key, timestamp, nonce, request, **_: Any) -> bool:
         is_new = (timestamp, nonce) not in self.used
         self.used.add((timestamp, nonce))
         return is_new
