@@ -22,7 +22,7 @@ from connectors.transports.http_oauth1 import OAuth1Fields
 ORDERS: Final = "services/rest/record/v1/salesOrder"
 SCHEMA: Final = "services/rest/record/v1/metadata-catalog/salesOrder"
 SUITEQL: Final = "services/rest/query/v1/suiteql"
-TOKENS: Final = "services/rest/auth/oauth2/v1/token"  # nosec B105  # an address
+TOKENS: Final = "services/rest/auth/oauth2/v1/token"
 
 JSON: Final = {"Accept": "application/json"}
 SENT_JSON: Final = {**JSON, "Content-Type": "application/json"}
