@@ -214,7 +214,7 @@ def question(name: str, numbers: Iterable[str] | None = None) -> str:
         numbers: whose; None for all.
     """
     table, column = LOOKED_UP[name]
-    asked = f"SELECT id, {column} FROM {table} WHERE isinactive = 'F'"  # noqa: S608  # names of ours
+    asked = f"SELECT id, {column} FROM {table} WHERE isinactive = 'F'"  # noqa: S608  # nosec B608  # names of ours
     if numbers is None:
         return asked
     # There are no parameters over REST.
