@@ -26,6 +26,7 @@ HEADERS: Final = {**odata.JSON, "Accept-Language": "en-US", "Prefer": "odata.max
 _CLOUD: Final = "https://api.businesscentral.dynamics.com"
 _GUID: Final = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}", re.ASCII)
 _MAX_PAGES: Final = 20
+_MAX_KNOWN: Final = 10_000
 _ASKED_AT_ONCE: Final = 40
 """So many numbers fit into the address of one request."""
 
@@ -186,6 +187,8 @@ class Company:
         """
         # A number stays what it is; a GTIN may move to another item.
         known, wanted = self._known[entities] if by != "gtin" else {}, sorted(set(wanted))
+        if len(known) > _MAX_KNOWN:
+            known.clear()
         number = "code" if by == "code" else "number"
         select = ",".join(sorted({"id", by, number}))
         unseen = [value for value in wanted if folded(value) not in known]
@@ -206,9 +209,10 @@ class Company:
             answer = judged.answer
             if judged.is_missing:  # what is asked for here is always there, if only empty
                 raise AuthenticationFailed(Code.ENDPOINT_UNUSABLE, host=answer.host, status=answer.status)
-            rows += odata.entities(judged)
-            if not all(is_guid(row.get("id")) for row in rows):
+            page = odata.entities(judged)
+            if not all(is_guid(row.get("id")) for row in page):
                 raise answer.unusable(Unusable.NOT_AS_EXPECTED)
+            rows += page
             following = odata.next_page(judged)
             if following is None:
                 return rows
