@@ -51,6 +51,9 @@ class BusinessCentralConfig(BusinessCentralFields, CompanyConfig):
             yield Fault(path="number_prefix", message="is only for own_numbers; leave it empty", code="not_applicable")
         if self.release_action and "{order}" not in self.release_action:
             yield Fault(path="release_action", message="must name the {order} that it releases", code="missing")
+        if self.release_action and not (self.order_id_line or self.own_numbers):
+            message = "is needed for release_action: else an order that somebody else entered could be released"
+            yield Fault(path="order_id_line", message=message, code="missing")
         if self.order_type is not None:
             yield Fault(path="order_type", message="is not known to Business Central", code="not_applicable")
 
@@ -115,7 +118,7 @@ class BusinessCentralSession(HttpErpSession[BusinessCentralConfig]):
         self.client.call("POST", odata.path(address), headers=HEADERS, rules=_IS_GONE)
         options = {"$filter": f"id eq {placed.key}", "$select": f"id,number,status,{_NET_TOTAL}"}
         released = self.company.read(_ORDERS.entities, options)
-        return self._placed(released[0], _ORDERS) if released else placed
+        return self._placed({"number": placed.number} | released[0], _ORDERS) if released else placed
 
     def check_access(self, note: StepNote) -> None:
         for entities in (_ORDERS.entities, _INVOICES.entities, "customers", "items", "unitsOfMeasure"):

@@ -198,6 +198,8 @@ class TestParticulars(OneCompany):
 
         assert (found.erp_order_id, found.acknowledged, self.erp.orders) == ("S-ORD101001", True, [])
         assert "/salesInvoices(" in found.receipt.location
+        self.erp.sets["salesInvoices"][0]["orderNumber"] = ""  # entered by hand
+        assert self.find(order) is None
 
     def test_many_orders_with_one_reference_come_in_pages(self):
         self.erp.page = 2
@@ -401,6 +403,7 @@ class TestParticulars(OneCompany):
             ({"environment": "Production/.."}, "environment"),
             ({"release_action": "../admin/{order}"}, "release_action"),
             ({"release_action": "api/release"}, "release_action"),
+            ({"release_action": RELEASE, "order_id_line": False}, "order_id_line"),
             ({"number_prefix": "WEB-"}, "number_prefix"),
             ({"order_type": "ZOR"}, "order_type"),
         ],

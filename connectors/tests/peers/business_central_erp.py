@@ -30,6 +30,8 @@ ONLINE, ON_PREMISES = f"/v2.0/{TENANT}/{ENVIRONMENT}/", "/BC/"
 NOTHING = "00000000-0000-0000-0000-000000000000"
 
 Row = dict[str, Any]
+_API = re.compile(r"api/v2\.0/(?:(companies)|companies\(([^()]+)\)/(\w+))")
+_RELEASE = re.compile(r"api/contoso/sales/v1\.0/companies\((.+)\)/orders\((.+)\)/Microsoft\.NAV\.release")
 _LIMITS = {
     "number": 20, "customerNumber": 20, "externalDocumentNumber": 35, "currencyCode": 10, "shipToName": 100,
     "shipToContact": 100, "shipToAddressLine1": 100, "shipToAddressLine2": 50, "shipToCity": 30, "shipToState": 30,
@@ -44,7 +46,7 @@ _WRITABLE_ORDER = (*(name for name in _LIMITS if name not in _WRITABLE_LINE), *_
 _READ_ONLY = ("id", "status", "customerName", "totalAmountExcludingTax", "fullyShipped", "lastModifiedDateTime")
 
 
-class Refusal(Exception):  # what the server says
+class Refusal(Exception):
     """An answer with an error."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
@@ -57,13 +59,17 @@ class BusinessCentral(Imitation):
     """Everything the company knows."""
 
     company: Row = field(default_factory=lambda: {"id": _guid("CRONUS"), "name": "CRONUS AG", "displayName": "Cronus"})
-    secret: str = "s3cret"  # of a throw-away server
+    secret: str = "s3cret"
     rights: bool = True
+    """Whether our application may do anything."""
     allows_numbers: bool = False
+    """Whether the number series takes manual numbers."""
     discount: int = 0
     """In per cent, on every line."""
     page: int = 20_000
+    """The most entities in one answer."""
     next_page_host: str = ""
+    """Where the next page is said to be; empty for this server."""
 
     def __post_init__(self) -> None:
         super().__init__()
@@ -89,11 +95,6 @@ class BusinessCentral(Imitation):
         return self.sets["salesOrders"]
 
     # What tests tell it.
-
-    def total(self, lines: list[Row]) -> float:
-        """Return what lines come to: money is a float here, as it is in the JSON of the real one."""
-        amounts = [float(line["quantity"]) * float(line["unitPrice"]) for line in lines if "unitPrice" in line]
-        return sum(round(amount * (100 - self.discount) / 100, 2) for amount in amounts)
 
     def double(self) -> None:
         """Enter the last order once more."""
@@ -153,11 +154,9 @@ class BusinessCentral(Imitation):
         return path.removeprefix(ONLINE), query
 
     def _answer(self, exchange: Exchange, path: str, query: str) -> Reply:
-        if released := re.fullmatch(
-            r"api/contoso/sales/v1\.0/companies\((.+)\)/orders\((.+)\)/Microsoft\.NAV\.release", path
-        ):
+        if released := _RELEASE.fullmatch(path):
             return self._release(*released.groups())
-        found = re.fullmatch(r"api/v2\.0/(?:(companies)|companies\(([^()]+)\)/(\w+))", path)
+        found = _API.fullmatch(path)
         if found is None:
             raise Refusal(404, "BadRequest_ResourceNotFound", "Resource not found for the segment.")
         if found[2] not in (None, self.company["id"]):
@@ -212,7 +211,7 @@ class BusinessCentral(Imitation):
         order |= {
             "id": _guid(number),
             "status": "Draft",
-            "totalAmountExcludingTax": self.total(lines),
+            "totalAmountExcludingTax": self._total(lines),
             "paymentTermsId": NOTHING,
         }
         order = {"requestedDeliveryDate": "0001-01-01", "@odata.etag": 'W/"JzE5Oz"'} | order
@@ -243,6 +242,11 @@ class BusinessCentral(Imitation):
             raise Refusal(400, "Application_DialogException", "Item does not exist.")
         if line.get("unitOfMeasureCode", "M").upper() != "M":
             raise Refusal(400, "Internal_InvalidTableRelation", "The field Unit of Measure Code contains a value …")
+
+    def _total(self, lines: list[Row]) -> float:
+        """Return what lines come to: money is a float here, as it is in the JSON of the real one."""
+        amounts = [float(line["quantity"]) * float(line["unitPrice"]) for line in lines if "unitPrice" in line]
+        return sum(round(amount * (100 - self.discount) / 100, 2) for amount in amounts)
 
     def _release(self, company: str, order_id: str) -> Reply:
         found = [order for order in self.orders if order["id"] == order_id and company == self.company["id"]]
