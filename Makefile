@@ -31,8 +31,8 @@ env: .venv/ready ## write a .env with fresh keys, unless there is one
 	@$(PYTHON) -m erpconfig.bootstrap env
 
 .PHONY: test
-test: .venv/ready-dev ## run all tests; installs OpenSSH and chromium if it may
-	@.ci/test-tools
+test: .venv/ready-dev ## run all tests; installs OpenSSH, chromium and Tryton if it may
+	@.ci/tryton & .ci/test-tools; wait
 	$(PYTHON) -m pytest -n 3
 
 .PHONY: faults
