@@ -22,6 +22,8 @@ JSON: Final[Mapping[str, str]] = {"Accept": "application/json"}
 """Without it, V2 answers in XML, errors included."""
 
 _IN_PATH: Final = "/$(),='@!*:;~"
+_FLAG: Final = 15
+"""Cookies as short as this hold a setting, such as `sap-client=100` of sap-usercontext, and no secret."""
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,1000}", re.ASCII)
 
 
@@ -80,14 +82,6 @@ def entity(judged: Judged) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise judged.answer.unusable(Unusable.NOT_AS_EXPECTED)
     return found
-
-
-def next_page(judged: Judged) -> str | None:
-    """Return where a collection goes on; None at its end."""
-    body = judged.json()
-    inner = body.get("d", body) if isinstance(body, dict) else None
-    link = inner.get("@odata.nextLink", inner.get("__next")) if isinstance(inner, dict) else None
-    return link if isinstance(link, str) else None
 
 
 # What an error says
@@ -162,7 +156,7 @@ class CsrfGuard:
         given = answer.headers.get("X-CSRF-Token", "")
         self._token = given if _TOKEN.fullmatch(given) and given.lower() not in ("required", "fetch") else ""
         self.cookies = _cookies(answer)
-        self._client.hide(self._token, *self.cookies.values())
+        self._client.hide(self._token, *(value for value in self.cookies.values() if len(value) > _FLAG))
         return bool(self._token)
 
     def write(
