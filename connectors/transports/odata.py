@@ -84,6 +84,14 @@ def entity(judged: Judged) -> dict[str, Any]:
     return found
 
 
+def next_page(judged: Judged) -> str | None:
+    """Return where a collection goes on; None at its end."""
+    body = judged.json()
+    inner = body.get("d", body) if isinstance(body, dict) else None
+    link = inner.get("@odata.nextLink", inner.get("__next")) if isinstance(inner, dict) else None
+    return link if isinstance(link, str) else None
+
+
 # What an error says
 
 _MOST_DETAILS: Final = 10
