@@ -99,6 +99,8 @@ class As2Partner(Imitation):
         self.posts: list[tuple[dict[str, str], bytes]] = []
         self.receipts: list[tuple[dict[str, str], bytes]] = []
         """What is still to be sent to whom asked for it later."""
+        self.last_signed = b""
+        """Of the last message to us, which openssl signs with CRLF at the end of each line, as it stands here."""
         self.recognises_duplicates = True
         # What a test wants to go wrong.
         self.disposition: str | None = None
@@ -224,7 +226,8 @@ class As2Partner(Imitation):
     ) -> tuple[dict[str, str], bytes]:
         """Return headers and body of a message to us, such as an answer to an order."""
         entity = b'Content-Type: application/EDIFACT\r\nContent-Disposition: attachment; filename="answer.edi"\r\n\r\n'
-        entity = self.sign(entity + content)
+        self.last_signed = entity + content
+        entity = self.sign(self.last_signed)
         content_type = ""
         if encrypted:
             ours = self._file("recipient.pem", self.believed[-1].certificate)

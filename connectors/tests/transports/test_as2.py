@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 from datetime import timedelta
 
@@ -276,6 +277,32 @@ class TestLater:
 
         assert "PUBLIC_URL" in error.message
         assert not partner.posts
+
+
+def test_whatever_is_sent_to_us_is_answered(partner):
+    """Somebody who may send anything finds nothing that we have no answer to."""
+    messages = [
+        partner.message(b"UNB"),
+        partner.message(b"UNB", encrypted=False),
+        partner.receipt("<1@x>", "failed", b"1"),
+    ]
+    config, chance = as2.config(), random.Random(4)
+    for number in range(300):
+        headers, body = messages[number % 3]
+        broken = bytearray(body)
+        for _ in range(chance.randrange(1, 4)):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        if number % 5 == 0:
+            del broken[chance.randrange(len(broken)) :]
+        kind = chance.choice(
+            [headers["Content-Type"], headers["Content-Type"], "multipart/signed", "", "application/pkcs7-mime"]
+        )
+        message = Inbound(headers=headers | {"Content-Type": kind}, content=bytes(broken))
+
+        reply = CONNECTOR.receive(message, config, context(), lambda _: Settlement.UNMATCHED)
+
+        assert reply.status in (200, 400), number
+        assert reply.refused
 
 
 class TestConnectionTest:
