@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, ClassVar, Final
@@ -44,7 +44,8 @@ RULES: Final = (
     rule(200, Meaning.CONFIGURATION, path="$.error.data.message", contains="doesn't exist"),
     rule(200, Meaning.CONFIGURATION, path="$.error.data.message", contains='" does not exist',
          message_path="$.error.data.name"),
-    # What is only asked for names nothing but our settings.
+    # What is only asked for names nothing but our settings; a record may be gone at that moment.
+    *_named(Meaning.TEMPORARY, "MissingError", safe=True),
     *_named(Meaning.CONFIGURATION, *_BUSINESS, "UnprocessableEntity", safe=True),
     *_named(Meaning.REJECTED, *_BUSINESS, "RedirectWarning"),
     *_named(Meaning.REJECTED, "IntegrityError", "Violation", told=False),
@@ -64,7 +65,7 @@ class OdooSession(HttpErpSession[OdooConfig]):
     def authenticate(self) -> None:
         _ = self.odoo.uid
 
-    def look_up(self, order: Order, names: ExportContext | Awaited) -> list[Placed]:  # known by the export
+    def look_up(self, order: Order, names: ExportContext | Awaited) -> list[Placed]:
         return [self._placed(row) for row in self._exported(names)]
 
     def create(self, document: Document, context: ExportContext) -> Placed | None:
@@ -87,7 +88,7 @@ class OdooSession(HttpErpSession[OdooConfig]):
             warnings=("Odoo does not know the delivery address: the customer's own took its place.",) * is_elsewhere,
         )
 
-    def complete(self, placed: Placed, context: ExportContext) -> Placed:  # as above
+    def complete(self, placed: Placed, context: ExportContext) -> Placed:
         key, refusal = int(placed.key), ""
         if self.config.confirm:
             try:
@@ -110,9 +111,10 @@ class OdooSession(HttpErpSession[OdooConfig]):
                 ("res.partner", config.customer_field),
                 ("res.partner", config.ship_to_field),
                 ("product.product", config.item_field),
+                *(("sale.order", name) for name in config.more_fields),
             ),
         )
-        self._tax()
+        self._taxes([config.tax] if config.tax else [])
         self._order_type(config.order_type)
         for currency, name in config.pricelists.items():
             self.records.price_list({}, name, currency)
@@ -133,8 +135,10 @@ class OdooSession(HttpErpSession[OdooConfig]):
         return Records(self.odoo, self.config.company)
 
     def _exported(self, names: ExportContext | Awaited) -> list[Row]:
-        company = self.records.company
-        return self._read([[self.config.export_id_field, "=", str(names.export_id)], ["company_id", "=", company.key]])
+        """Return the orders with the id of an export, also where that stood in another field when they were made."""
+        fields = {self.config.export_id_field, *format_.REFERENCES}
+        marked: Domain = [[field, "=", str(names.export_id)] for field in sorted(fields)]
+        return self._read(["|"] * (len(fields) - 1) + marked + [["company_id", "=", self.records.company.key]])
 
     def _read(self, domain: Domain) -> list[Row]:
         return self.odoo.search_read("sale.order", domain, _READ_BACK, limit=2, archived=True)
@@ -162,6 +166,7 @@ class OdooSession(HttpErpSession[OdooConfig]):
         customer = records.customer(config.customer_field, body["partner_id"])
         lines = list(format_.lines_of(body))
         products = records.products(config.item_field, {line["product_id"]: line["sequence"] for line in lines})
+        units = {(line["product_id"], line["product_uom_id"]): line["sequence"] for line in lines}
         return Known(
             header={
                 "company_id": records.company.key,
@@ -173,12 +178,8 @@ class OdooSession(HttpErpSession[OdooConfig]):
                 "type_id": self._order_type(body.get("type_id")),
             },
             products={number: product["id"] for number, product in products.items()},
-            units={
-                (number, unit): records.unit(products[number], unit, line["sequence"])
-                for line in lines
-                for number, unit in [(line["product_id"], line["product_uom_id"])]
-            },
-            tax=self._tax(),
+            units={(item, unit): records.unit(products[item], unit, line) for (item, unit), line in units.items()},
+            taxes=self._taxes({name for line in lines for name in line.get("tax_ids", ())}),
             unit_field="product_uom_id" if "product_uom_id" in self._line_fields else "product_uom",
             tax_field="tax_ids" if "tax_ids" in self._line_fields else "tax_id",
             note_is_html=self._header_fields.get("note") == "html",
@@ -190,9 +191,8 @@ class OdooSession(HttpErpSession[OdooConfig]):
         required = self.config.ship_to == "required"
         return self.records.delivery_address(customer, self.config.ship_to_field, number, required=required)
 
-    def _tax(self) -> int | None:
-        name = self.config.tax
-        return self.records.named("account.tax", name, [["type_tax_use", "=", "sale"]]) if name else None
+    def _taxes(self, names: Iterable[str]) -> dict[str, int]:
+        return {name: self.records.named("account.tax", name, [["type_tax_use", "=", "sale"]]) for name in names}
 
     def _order_type(self, name: str | None) -> int | None:
         return self.records.named("sale.order.type", name) if name else None

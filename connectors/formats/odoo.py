@@ -29,22 +29,24 @@ from connectors.validation import Line
 
 OPEN_STATES: Final = ("draft", "sent")
 """Those of a quotation that can be confirmed."""
+REFERENCES: Final = ("origin", "client_order_ref")
+"""The fields of a sales order for the numbers of others."""
 
 _STATES: Final = {"sale": AckStatus.ACKED, "done": AckStatus.ACKED, "cancel": AckStatus.REJECTED}
 _UNITS: Final = {
-    **dict.fromkeys(("C62", "EA", "H87", "PCE", "PCS", "ST", "STK", "UN"), "Units"),
+    **dict.fromkeys(("C62", "EA", "H87", "PCE", "PCS", "STK"), "Units"),
     **dict.fromkeys(("DZN", "DPC"), "Dozens"),
     **dict.fromkeys(("M", "MTR"), "m"),
     **dict.fromkeys(("CM", "CMT"), "cm"),
-    **dict.fromkeys(("KM", "KMT", "KTM"), "km"),
+    **dict.fromkeys(("KM", "KMT"), "km"),
     **dict.fromkeys(("M2", "MTK"), "m²"),
     **dict.fromkeys(("M3", "MTQ"), "m³"),
     **dict.fromkeys(("G", "GRM"), "g"),
     **dict.fromkeys(("KG", "KGM"), "kg"),
-    **dict.fromkeys(("T", "TNE"), "t"),
+    "TNE": "t",
     **dict.fromkeys(("L", "LTR"), "L"),
     **dict.fromkeys(("H", "HUR"), "Hours"),
-    **dict.fromkeys(("D", "DAY"), "Days"),
+    "DAY": "Days",
 }
 """What Odoo calls the units of UN/ECE Recommendation 20, and what people write for them."""
 
@@ -107,6 +109,15 @@ class OdooOrderFields(OrderMappingFields):
         INERT,
         Field(title="Tax", description="The tax on each line, by name; empty where Odoo chooses."),
     ] = None
+    more_fields: Annotated[
+        Annotated[dict[_FieldName, bool | int | _Text], Field(max_length=30)],
+        INERT,
+        Field(
+            title="More fields",
+            description="Further fields of each order, the same for all, as a JSON object; relations by their id.",
+            examples=['{"warehouse_id": 2, "team_id": 5}'],
+        ),
+    ] = {}  # noqa: RUF012  # as above
     export_id_field: Annotated[
         _FieldName,
         INERT,
@@ -135,9 +146,11 @@ class OdooOrderFields(OrderMappingFields):
         if self.export_id_field in _WRITTEN:
             message = "has another meaning in a sales order; take origin, client_order_ref or a field of your own"
             yield Fault(path="export_id_field", message=message, code="reserved")
-        if self.export_id_is_unique and self.export_id_field in ("origin", "client_order_ref"):
+        if self.export_id_is_unique and self.export_id_field in REFERENCES:
             message = "is only for a field of your own: Odoo's are not unique"
             yield Fault(path="export_id_is_unique", message=message, code="not_applicable")
+        for name in sorted({*self.more_fields} & {*_WRITTEN, *REFERENCES, self.export_id_field}):
+            yield Fault(path=f"more_fields.{name}", message="is filled from the order", code="duplicate")
 
     def unit_name(self, line: OrderLine) -> str:
         """Return Odoo's name for the unit of a line."""
@@ -159,7 +172,7 @@ def render(order: Order, config: OdooOrderFields, *, export_id: UUID, created_at
     """
     header = order.header
     # By whichever of the two Odoo knows the export, the other one takes the customer's own number.
-    reference_field = "origin" if config.export_id_field == "client_order_ref" else "client_order_ref"
+    reference_field = REFERENCES[config.export_id_field != "client_order_ref"]
     optional: dict[str, Json] = {
         "company_id": config.company,
         "partner_shipping_id": _ship_to(order, config),
@@ -167,6 +180,7 @@ def render(order: Order, config: OdooOrderFields, *, export_id: UUID, created_at
         "commitment_date": _noon(header.requested_delivery_date),
         "note": config.notes(order),
         "type_id": config.order_type,
+        **config.more_fields,
     }
     body: dict[str, Json] = {
         config.export_id_field: str(export_id),
@@ -239,7 +253,7 @@ class Known:
     products: Mapping[str, int]
     units: Mapping[tuple[str, str], int]
     """By item and unit."""
-    tax: int | None
+    taxes: Mapping[str, int]
     unit_field: str
     tax_field: str
     note_is_html: bool
@@ -269,8 +283,8 @@ def _line_values(line: dict[str, Any], known: Known) -> Json:
     item, unit = line["product_id"], line["product_uom_id"]
     sent: dict[str, Json] = {name: line[name] for name in line if name not in ("product_uom_id", "tax_ids")}
     sent |= {"product_id": known.products[item], known.unit_field: known.units[item, unit]}
-    if known.tax is not None:
-        sent[known.tax_field] = [[6, 0, [known.tax]]]
+    if "tax_ids" in line:
+        sent[known.tax_field] = [[6, 0, [known.taxes[name] for name in line["tax_ids"]]]]
     return sent
 
 

@@ -382,6 +382,7 @@ def test_items_by_another_field(odoo, number_from):
         ({"export_id_field": "name"}, "export_id_field"),
         ({"export_id_field": "id"}, "export_id_field"),
         ({"export_id_is_unique": True}, "export_id_is_unique"),
+        ({"more_fields": {"partner_id": 1}}, "more_fields.partner_id"),
     ],
 )
 def test_a_field_with_another_meaning_takes_no_export_id(odoo, settings, at):
@@ -487,9 +488,10 @@ def test_an_order_of_another_company_is_not_ours(odoo):
 def test_the_export_id_in_another_field(odoo, field):
     attempt = export_context()
 
-    odoo.export(attempt=attempt, export_id_field=field)
+    odoo.export(attempt=attempt, export_id_field=field, more_fields={"x_channel": "shop"})
 
     assert odoo.export(attempt=attempt, export_id_field=field).receipt.already_delivered
+    assert odoo.sent["x_channel"] == "shop"
     assert odoo.sent[field] == str(attempt.export_id)
     assert odoo.sent["origin" if field == "client_order_ref" else "client_order_ref"] == "SO-1"
 
@@ -570,8 +572,9 @@ def test_what_errors_mean(name, message, status, kind, said, is_rpc):
 
 
 def test_what_fails_while_it_is_only_asked_for_is_no_fault_of_an_order():
-    for name in ("builtins.ValueError", "odoo.exceptions.MissingError", "odoo.exceptions.UserError"):
+    for name in ("builtins.ValueError", "odoo.exceptions.UserError"):
         assert isinstance(_judged(500, {"name": name, "message": "No."}, safe=True), AuthenticationFailed)
+    assert isinstance(_judged(404, {"name": "odoo.exceptions.MissingError"}, safe=True), TemporaryError)
 
 
 def _judged(status: int, body: Any, *, safe: bool) -> ConnectorError:
@@ -613,6 +616,7 @@ def test_an_answer_that_names_no_order_says_nothing(odoo, answer):
         (19, {}, {"tax": "7%"}, Code.PERMISSION_DENIED),
         (19, {}, {"pricelists": {"USD": "Public"}}, Code.PERMISSION_DENIED),
         (17, {}, {"customer_field": "x_nothing"}, Code.PERMISSION_DENIED),
+        (19, {}, {"more_fields": {"x_nothing": 1}}, Code.PERMISSION_DENIED),
     ],
     indirect=["odoo"],
 )

@@ -50,6 +50,7 @@ _FIELDS: Final[dict[str, dict[str, str]]] = {
     },
     "sale.order": {
         "name": "char", "state": "selection", "origin": "char", "client_order_ref": "char", "x_export_id": "char",
+        "x_channel": "char",
         "partner_id": "many2one res.partner", "partner_shipping_id": "many2one res.partner",
         "company_id": "many2one res.company", "pricelist_id": "many2one product.pricelist",
         "payment_term_id": "many2one account.payment.term", "currency_id": "many2one res.currency",
