@@ -36,7 +36,7 @@ Domain = list[Json]
 
 _FIRST_WITH_JSON_2: Final = 19
 _HEADERS: Final = {"Content-Type": "application/json; charset=utf-8", "Accept": "application/json"}
-_UNKNOWN_ADDRESS: Final = (rule(404, Meaning.NOT_FOUND),)
+_UNKNOWN_ADDRESS: Final = (rule((400, 404, 405, 415), Meaning.NOT_FOUND),)
 
 
 class OdooServerConfig(HttpErpConfig):
