@@ -189,9 +189,10 @@ class SapIdocConnector(DropConnector[SapIdocConfig]):
             if config.ack_path:
                 with context.steps.step("ack_path") as note:
                     note.detail = self._answers_waiting(config, context, config.ack_path)
-        return context.steps.result(
-            not_proven=("That SAP takes an IDoc, and posts it as an order: a test sends none.",)
-        )
+        not_proven = ["That SAP takes an IDoc, and posts it as an order: a test sends none."]
+        if not config.ack_path:
+            not_proven.append("That orders are booked in SAP: without ack_path it cannot answer.")
+        return context.steps.result(not_proven=tuple(not_proven))
 
     def _answers_waiting(self, config: SapIdocConfig, context: Context, ack_path: str) -> str:
         apart = replace(context, steps=StepRecorder(context.clock))  # the names of its steps are those of HTTP

@@ -63,13 +63,15 @@ def _states(idoc: Segment, fields: IdocFields) -> Iterator[Acknowledgement]:
         of = header.get("MESTYP_LNG") or header.get("MESTYP")
         # Where SAP was given no number, it names its own, which is somebody else's among ours.
         if fields.number_documents and of in (fields.message_type, ""):
-            yield from (_state(each, fields) for each in header.all("E1STATE"))
+            yield from filter(None, (_state(each, fields) for each in header.all("E1STATE")))
 
 
-def _state(state: Segment, fields: IdocFields) -> Acknowledgement:
+def _state(state: Segment, fields: IdocFields) -> Acknowledgement | None:
     number, status = number_of(state.get("DOCNUM")), state.get("STATUS")
-    if not number:
+    if number is None:
         raise malformed("E1STATE names no IDoc")
+    if number == 0:  # sent without a number, by somebody else
+        return None
     if not re.fullmatch("[0-9]{2}", status, re.ASCII):
         raise malformed("E1STATE has no status")
     numbered = Numbered(range_name=fields.range_name, number=number)
@@ -88,17 +90,16 @@ def _state(state: Segment, fields: IdocFields) -> Acknowledgement:
 
 def _message(state: Segment) -> str:
     """Return the text of a status with what stands in the places of its ampersands."""
-    text = state.get("STATXT")
-    for place in range(1, 5):
-        value = state.get(f"STAPA{place}_LNG") or state.get(f"STAPA{place}")
-        mark = f"&{place}" if f"&{place}" in text else "&"
-        text = text.replace(mark, value, 1)
-    return text
+    said = [state.get(f"STAPA{place}_LNG") or state.get(f"STAPA{place}") for place in range(1, 5)]
+    in_turn = iter(said)
+    return re.sub(
+        "&([1-4]?)", lambda mark: said[int(mark[1]) - 1] if mark[1] else next(in_turn, ""), state.get("STATXT")
+    )
 
 
 def _posted_as(state: Segment) -> str:
     made = (each for each in state.all("E1PRTOB") if each.get("OBJTYPE") in _SALES_ORDER)
-    return next((number for each in made if (number := each.get("OBJKEY"))), "")
+    return next((number for each in made if (number := each.get("OBJKEY") or each.get("OBJID"))), "")
 
 
 # ORDRSP
@@ -110,8 +111,8 @@ def _response(idoc: Segment, fields: IdocFields, order_by: OrderBy) -> Acknowled
     reference = ours.get("BELNR") if ours else ""
     if not reference:
         raise malformed("it has no E1EDK02 with the number of our order")
-    theirs = idoc.first("E1EDK02", QUALF="002")
-    number = (theirs.get("BELNR") if theirs else "") or header.get("BELNR")
+    theirs = idoc.first("E1EDK02", QUALF="002") or header
+    number = theirs.get("BELNR") if theirs.get("BELNR") != reference else ""
     numbered = Numbered(range_name=fields.range_name, reference=reference[:255])
     items = list(idoc.all("E1EDP01"))
     if header.get("ACTION") == "003" or (items and all(map(_is_rejected, items))):

@@ -19,6 +19,7 @@ LAST_NUMBER: Final = 10**16 - 1
 _VISIBLE: Final = r"^[!-~]([ -~]*[!-~])?$"
 _Name = Annotated[str, INERT, Field(pattern=_VISIBLE, max_length=10)]
 _Kind = Annotated[str, INERT, Field(pattern=r"^[A-Z0-9]{1,2}$")]
+_TextId = Annotated[str, INERT, Field(pattern=_VISIBLE, max_length=4)]
 _Code1 = Annotated[Annotated[str, Field(pattern=_VISIBLE, max_length=1)] | None, INERT]
 _Code2 = Annotated[Annotated[str, Field(pattern=_VISIBLE, max_length=2)] | None, INERT]
 _Code3 = Annotated[Annotated[str, Field(pattern=_VISIBLE, max_length=3)] | None, INERT]
@@ -145,8 +146,8 @@ class IdocFields(ExchangeFields):
     language: Annotated[
         str, INERT, Field(title="Language of texts", description="ISO 639-1.", pattern="^[A-Z]{2}$")
     ] = "EN"
-    header_text: Annotated[_Code4, Field(title="Text of the header", description="TDID of the notes.")] = "0001"
-    item_text: Annotated[_Code4, Field(title="Text of items", description="TDID of long descriptions.")] = "0001"
+    header_text: Annotated[_TextId, Field(title="Text of the header", description="TDID of the notes.")] = "0001"
+    item_text: Annotated[_TextId, Field(title="Text of items", description="TDID of long descriptions.")] = "0001"
 
     # Answers.
     answers_from: Annotated[
@@ -193,10 +194,6 @@ class IdocFields(ExchangeFields):
         if self.partners_by == "gln" and not self.has_gln_as_customer_number():
             message = "must be bill_to_gln or ship_to_gln where partners are named by their GLN"
             yield Fault(path="customer_number_from", message=message, code="not_a_gln")
-        if self.send_notes and not self.header_text:
-            yield Fault(path="header_text", message="is required to send notes", code="missing")
-        if self.send_descriptions and not self.item_text:
-            yield Fault(path="item_text", message="is required to send descriptions", code="missing")
 
 
 def currency_places(currency: str) -> int:

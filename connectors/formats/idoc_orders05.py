@@ -283,7 +283,7 @@ def _value(line: OrderLine) -> Value:
     return Value(exact(_amount(line)), f"line {line.line_no}, unit_price")
 
 
-def _text(tag: str, kind: str | None, text: str | None, where: str, fields: IdocFields) -> list[str]:
+def _text(tag: str, kind: str, text: str | None, where: str, fields: IdocFields) -> list[str]:
     """Return a text as a segment of its lines; none where there is nothing to say."""
     lines = [segment(f"{tag}2", TDLINE=Value(line, where), TDFORMAT=mark) for mark, line in _lines(text or "")]
     return [segment(f"{tag}1", *lines, TDID=kind, TSSPRAS_ISO=fields.language)] if lines else []

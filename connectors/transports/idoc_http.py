@@ -95,11 +95,12 @@ class IdocHttpFields(ClientCertificateFields, HttpErpConfig):
         ),
     ] = None
     accepted_text: Annotated[
-        Annotated[Line, Field(max_length=200)] | None,
+        Line,
         INERT,
         Field(
             title="Text of success",
             description="By which a page of idoc_xml means that the IDoc was taken.",
+            max_length=200,
             json_schema_extra=_FOR_IDOC_XML,
         ),
     ] = "IDoc-XML-inbound ok"
@@ -142,8 +143,8 @@ class IdocHttpFields(ClientCertificateFields, HttpErpConfig):
         """Return what the answers to an IDoc mean."""
         if self.http_service == "soap":
             return (*self.error_rules, *_RULES, *_RULES_OF_SOAP)
-        accepted = (rule("2xx", Meaning.SUCCESS, contains=self.accepted_text),) if self.accepted_text else ()
-        return (*self.error_rules, *_RULES, *accepted, _NO_OTHER_PAGE)
+        accepted = rule("2xx", Meaning.SUCCESS, contains=self.accepted_text)
+        return (*self.error_rules, *_RULES, accepted, _NO_OTHER_PAGE)
 
 
 class IdocHttpSession(HttpErpSession[IdocHttpFields]):

@@ -171,6 +171,13 @@ class TestByHttp(ConductContract, DiagnosisContract):
                 export()
             assert type(caught.value) is kind
 
+    def test_a_region_without_a_place_is_told(self) -> None:
+        order = small() | {"bill_to": small()["bill_to"] | {"region": "Niedersachsen"}}
+
+        result = self._connector().export(Order.parse(order), self._parsed(), self._export_context())
+
+        assert any("bill_to" in warning for warning in result.warnings)
+
     def test_promises_what_the_service_can_keep(self) -> None:
         def promised(**changes: Any) -> Guarantee:
             connector = SapIdocConnector()
@@ -220,11 +227,6 @@ class TestBySoap(BySoap):
         export = push(connect(), times=2)
 
         assert (export.status, export.attempts, len(erp.idocs)) == ("SENT", 2, 1)
-
-    def test_a_region_without_a_place_is_told(self, connect, push, erp):
-        export = push(connect(), bill_to=small()["bill_to"] | {"region": "Niedersachsen"})
-
-        assert any("bill_to" in warning for warning in export.warnings)
 
 
 class TestToThePlainService(BySoap):

@@ -284,6 +284,13 @@ class TestOrders:
         *((aleaud(42, status), REJECTED, None, status) for status in ("56", "60", "61", "63", "65", "68")),
         *((aleaud(42, status), RECEIVED, None, None) for status in ("50", "62", "64", "66", "75")),
         (ordrsp("PO-1"), ACKED, "0000012345", None),
+        (
+            answer("ORDRSP", seg("E1EDK01", BELNR="SO-7"), seg("E1EDK02", QUALF="001", BELNR="PO-1")),
+            ACKED,
+            "SO-7",
+            None,
+        ),
+        (answer("ORDRSP", seg("E1EDK01", BELNR="PO-1"), seg("E1EDK02", QUALF="001", BELNR="PO-1")), ACKED, None, None),
         (ordrsp("PO-1", item("000010"), item("000020", ACTION="003")), ACKED, "0000012345", None),
         (ordrsp("PO-1", item("000010", ABGRU="01"), item("2", ACTION="003")), REJECTED, "0000012345", "ORDRSP 003"),
         (ordrsp("PO-1", item("000010"), action="003"), REJECTED, "0000012345", "ORDRSP 003"),
@@ -301,17 +308,17 @@ def test_what_an_answer_comes_to(content: bytes, status: AckStatus, number: str 
 
 
 def test_a_status_says_what_is_wrong() -> None:
-    told = aleaud(42, "51", STATXT="Sold-to party & not maintained for &", STAPA1="4711", STAPA2_LNG="1710 <00>")
+    told = aleaud(42, "51", STATXT="Sold-to party & not maintained for &", STAPA1="A&B", STAPA2_LNG="1710 <00>")
 
     (found,) = idoc_answers.read(told, config())
-    assert found.message == "Sold-to party 4711 not maintained for 1710 <00>"
+    assert found.message == "Sold-to party A&B not maintained for 1710 <00>"
     (waiting,) = idoc_answers.read(told, config(errors_are_final=False))
     assert (waiting.status, waiting.error_code) == (RECEIVED, None)
     assert "status 51" in waiting.warnings[0]
 
 
 def test_several_in_one_file_and_zeros_before_a_customer_number() -> None:
-    states = [seg("E1STATE", DOCNUM=f"{number:016d}", STATUS="53") for number in (1, 2)]
+    states = [seg("E1STATE", DOCNUM=f"{number:016d}", STATUS="53") for number in (1, 0, 2)]
     other = seg("E1ADHDR", seg("E1STATE", DOCNUM="7", STATUS="53"), MESTYP="INVOIC")
     content = answer("ALEAUD", seg("E1ADHDR", *states, MESTYP="ORDERS"), other, receiver="0000004711")
 
