@@ -93,7 +93,9 @@ class SapIdocConfig(IdocFields, IdocHttpFields, DropConfig):
                 yield from self._unless("ack_path")
         else:
             yield from self._unless("export_path")
-        yield from DropConfig.cross_field_faults(self.of_answers())
+        for fault in DropConfig.cross_field_faults(self.of_answers()):
+            is_of_no_host = self.mode == "http" and fault.path in _SERVER and fault.code == "not_applicable"
+            yield replace(fault, message="is only for a host with answers") if is_of_no_host else fault
         for name, modes in _MODES.items():
             if self.mode not in modes and getattr(self, name) not in (None, type(self).model_fields[name].default):
                 yield Fault(path=name, message=f"is only for mode {' or '.join(modes)}", code="not_applicable")

@@ -193,8 +193,8 @@ class IdocHttpConnector(HttpErpConnector[IdocHttpFields]):
         self._form = form
 
     def render(self, order: Order, config: IdocHttpFields, context: ExportContext) -> Document:
-        """Return the IDoc of an order."""
-        return self._form.render(order, config, context)
+        """Return the IDoc of an order, which has its number: a preview is never sent."""
+        return self._form.document(order, config, context)
 
     def left_out(self, order: Order, config: IdocHttpFields) -> tuple[str, ...]:
         """Return what an IDoc has no place for."""

@@ -7,6 +7,7 @@ import json
 import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.request import Request, urlopen
@@ -24,6 +25,7 @@ from connectors.exceptions import (
     RateLimited,
     RejectedByERP,
     TemporaryError,
+    UnsupportedFeature,
 )
 from connectors.formats import idoc
 from connectors.models import AcknowledgementRecord, DocumentNumber, ERPConnection, ERPExport
@@ -177,6 +179,13 @@ class TestByHttp(ConductContract, DiagnosisContract):
         result = self._connector().export(Order.parse(order), self._parsed(), self._export_context())
 
         assert any("bill_to" in warning for warning in result.warnings)
+
+    def test_what_has_no_number_is_never_sent(self) -> None:
+        with pytest.raises(UnsupportedFeature):
+            self._connector().export(
+                sample_orders.minimal(), self._parsed(), replace(self._export_context(), number=None)
+            )
+        assert not self.erp.idocs
 
     def test_promises_what_the_service_can_keep(self) -> None:
         def promised(**changes: Any) -> Guarantee:
