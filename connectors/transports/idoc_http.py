@@ -24,6 +24,7 @@ from connectors.validation import ON_ONE_LINE_OR_EMPTY, Line
 
 _SERVICES: Final = {"soap": "sap/bc/srt/idoc", "idoc_xml": "sap/bc/idoc_xml"}
 _FOR_IDOC_XML: Final[JsonDict] = {"x-when": {"http_service": ["idoc_xml"]}}
+_PART: Final = "[A-Za-z0-9_~-][A-Za-z0-9._~-]*"
 _PING: Final = "sap/public/ping"
 
 _RULES: Final = (
@@ -87,7 +88,7 @@ class IdocHttpFields(ClientCertificateFields, HttpErpConfig):
         ),
     ] = "soap"
     http_path: Annotated[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_./~-]*$", max_length=200)] | None,
+        Annotated[str, Field(pattern=rf"^{_PART}(/{_PART})*/?$", max_length=200)] | None,
         Field(
             title="Path of the service",
             description="Where it does not lie at sap/bc/srt/idoc or sap/bc/idoc_xml.",

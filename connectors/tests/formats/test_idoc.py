@@ -261,6 +261,7 @@ class TestOrders:
             (BY_SOAP, "export_path"),
             ({**BY_SOAP, "export_path": None, "sap_password": None}, "sap_password"),
             ({**BY_SOAP, "export_path": None, "base_url": "http://sap.example"}, "base_url"),
+            ({**BY_SOAP, "export_path": None, "http_path": "sap/../other"}, "http_path"),
             ({**BY_SOAP, "export_path": None, "host": "sftp.example"}, "ack_path"),
             ({**BY_SOAP, "export_path": None, "ack_path": "a", "username": "x"}, "username"),
         ],
