@@ -63,7 +63,7 @@ CONFIG: dict[str, Any] = {
     "username": "shop",
     "password": PASSWORD,
     "units": {"M": "m"},
-    "target_state": "confirmed",
+    "target_state": "quotation",
     "timeout_s": 30,
     "settle_s": 0,
 }
@@ -74,6 +74,7 @@ class OfTryton(FrontDoor):
 
     connector_type = "TRYTON"
     number = "1"
+    final_status = "SENT"
 
     @pytest.fixture
     def erp(self, trytond: Trytond) -> Iterator[TrytonErp]:
@@ -100,30 +101,34 @@ class TestFrontDoor(OfTryton):
     def test_an_order_that_is_made_after_we_stopped_waiting(self, connect, push, erp):
         super().test_an_order_that_is_made_after_we_stopped_waiting(lambda: connect(timeout_s=3), push, erp)
 
-    def test_what_is_made_is_a_sale_like_any_other(self, connect, push, erp):
-        push(connect())
+    def test_a_confirmed_sale_is_one_like_any_other(self, connect, push, erp):
+        export = push(connect(target_state="confirmed"))
 
         (sale,) = erp.server.sales("state", "untaxed_amount", "tax_amount", "invoice_address", "payment_term")
         assert (sale["state"], bool(sale["invoice_address"])) == ("processing", True)
+        assert (export.status, export.erp_order_id) == ("ACKED", "1")
         assert decimal_in(sale["tax_amount"]) == round(decimal_in(sale["untaxed_amount"]) / 5, 2)  # 20 % as proposed
 
     @pytest.mark.parametrize("faults", [("passes", "drop"), ("passes", "passes", "drop"), ("passes", "cut")])
     def test_it_is_quoted_and_confirmed_where_an_attempt_ended(self, connect, push, erp, faults):
         erp.faults += [getattr(erp, name) for name in faults]
 
-        export = push(connect(), times=2)
+        export = push(connect(target_state="confirmed"), times=2)
 
         assert (export.status, export.erp_order_id, export.attempts) == ("ACKED", "1", 2), export.error
         assert len(erp.server.sales()) == 1
 
     def test_a_warning_is_accepted_and_told(self, connect, push):
-        export = push(connect(accept_warnings=True), customer={"id": "c", "erp_customer_number": "indebted"})
+        export = push(
+            connect(target_state="confirmed", accept_warnings=True),
+            customer={"id": "c", "erp_customer_number": "indebted"},
+        )
 
         assert (export.status, export.erp_order_id) == ("ACKED", "1"), export.error
         assert any("credit" in warning for warning in export.warnings)
 
     def test_what_is_refused_on_the_way_is_for_a_person(self, connect, push, erp):
-        connection = connect()
+        connection = connect(target_state="confirmed")
         export = push(connection, customer={"id": "c", "erp_customer_number": "indebted"})
         assert (export.status, export.erp_order_id) == ("SENT", "1"), export.error
         assert any("state quotation" in warning and "credit" in warning for warning in export.warnings)
@@ -389,7 +394,7 @@ def test_the_other_address_of_8_0(trytond_8, start_https, authority):
     with _emptied(trytond_8) as erp:
         http = start_https(erp)
         there = {"base_url": http.url(), "ca_bundle": authority.certificate}
-        config = connector.Config.parse(CONFIG | there)
+        config = connector.Config.parse(CONFIG | there | {"target_state": "confirmed"})
         assert connector.test_connection(config, context()).success
         erp.faults += [erp.passes, erp.drop]
         with pytest.raises(OutcomeUnknown):

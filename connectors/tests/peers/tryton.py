@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import shutil
 import sqlite3
 import subprocess
@@ -51,7 +52,8 @@ class Trytond:
         self._changed: set[str] = set()
 
     def __enter__(self) -> Self:
-        self._folder = TemporaryDirectory(prefix="trytond-")
+        # In memory where there is such a place: Tryton commits several times for each call.
+        self._folder = TemporaryDirectory(prefix="trytond-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
         folder = Path(self._folder.name)
         self.file = folder / f"{DATABASE}.sqlite"
         shutil.copy(self._installed / self.file.name, self.file)
