@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any, ClassVar
+from uuid import UUID
 
 import pytest
 
@@ -386,6 +387,24 @@ class TestDirectly:
 
         with pytest.raises(DocumentError, match="line 1, qty"):
             TrytonConnector().render(order, self.config(customer_number_from="id"), export_context())
+
+
+def test_the_document():
+    config = TrytonConnector.Config.parse(CONFIG | {"base_url": "https://erp.test/", "addresses": "comment"})
+    attempt = export_context(export_id=UUID(int=7))
+
+    document = TrytonConnector().render(sample_orders.complete(), config, attempt)
+
+    address = "Muster GmbH, Wareneingang, Große Straße 1, 80331 München, BY, DE, 4012345000009"
+    assert document.content.decode() == (
+        '{"party":"4711","reference":"PO-12345","description":"00000000-0000-0000-0000-000000000007",'
+        '"currency":"EUR","sale_date":"2025-12-01","shipping_date":"2025-12-10",'
+        rf'"comment":"Bitte vor 8 Uhr.\n\tTor 3 \\ links\n\nInvoice to: {address}\n\nDeliver to: {address}",'
+        '"lines":[{"sequence":1,"product":"INT-1","quantity":10.50,"unit":"m","unit_price":1.2300,'
+        '"description":"Kabel NYM-J 3x1,5 ⚡","note":"Requested delivery: 2025-12-11"},'
+        '{"sequence":2,"product":"INT-2","quantity":0.001,"unit":"m","unit_price":12345678901234.5678},'
+        '{"sequence":3,"product":"INT-3","quantity":123456789012345.100,"unit":"m","unit_price":0.0000}]}'
+    )
 
 
 @pytest.mark.usefixtures("host_names")
