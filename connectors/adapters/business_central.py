@@ -229,6 +229,11 @@ class BusinessCentralConnector(HttpErpConnector[BusinessCentralConfig]):
     def looks_first(self, config: BusinessCentralConfig) -> bool:
         return True  # a number is free again once its order is invoiced
 
+    def not_proven(self, config: BusinessCentralConfig) -> tuple[str, ...]:
+        numbers = ("That the number series takes our numbers.",) if config.own_numbers else ()
+        release = ("That the action releases orders.",) if config.release_action else ()
+        return (*super().not_proven(config), *numbers, *release)
+
     def render(self, order: Order, config: BusinessCentralConfig, context: ExportContext) -> Document:
         return Document(
             filename=orderflow_json_v1.filename(

@@ -284,6 +284,7 @@ class TestParticulars(OneCompany):
         again = self.export(_order("SO-1", **REFERENCE), **changes)
 
         assert CONNECTOR.guarantee_of(self.parsed(**changes)) is Guarantee.HARD
+        assert "our numbers" in CONNECTOR.not_proven(self.parsed(**changes))[-1]
         assert (first.erp_order_id, again.erp_order_id, again.receipt.already_delivered) == (
             "WEB-SO-1",
             "WEB-SO-1",
