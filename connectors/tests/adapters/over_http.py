@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sized
 from typing import Any, ClassVar
@@ -137,8 +138,10 @@ class FrontDoor(ABC):
         assert (export.status, export.outcome_unknown) == ("PENDING", True)
 
         released.set()
+        until = time.monotonic() + 10
         while not len(self.orders_of(erp)):
-            threading.Event().wait(0.01)
+            assert time.monotonic() < until, "the order was never made"
+            time.sleep(0.01)
         ERPExport.objects.update(next_attempt_at=None)
         ERPConnection.objects.update(retry_at=None)
         delivery.drain(connection.pk)
