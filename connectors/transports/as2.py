@@ -37,14 +37,14 @@ from connectors.results import (
     TestResult,
 )
 from connectors.transports import as2_diagnosis, as2_inbound, as2_mdn
-from connectors.transports.as2_config import Agreement, DropOrAs2Config
+from connectors.transports.as2_config import DropOrAs2Config
 from connectors.transports.as2_diagnosis import NO_ADDRESS
 from connectors.transports.as2_mdn import Mdn, Meaning, Missing, ReceiptError
 from connectors.transports.as2_message import Message, possible_contents, write
 from connectors.transports.as2_mime import Entity
 from connectors.transports.drop_connector import DropConnector
 from connectors.transports.http import HttpSession, open_session
-from connectors.transports.http_answers import Answer
+from connectors.transports.http_answers import Answer, Unusable
 from connectors.transports.http_errors import Meaning as HttpMeaning
 from connectors.transports.http_errors import judge, rule
 
@@ -106,7 +106,7 @@ class As2Session(ExportSession):
 
     def __init__(self, connector: DropOrAs2Connector[Any], config: DropOrAs2Config, http: HttpSession) -> None:
         self._connector, self._config, self._http = connector, config, http
-        self._agreement = Agreement.of(config)
+        self._agreement = config.agreement()
 
     def export(self, order: Order, context: ExportContext) -> ExportResult:
         """Deliver one order; see `ERPConnectorPort.export`."""
@@ -172,6 +172,8 @@ class As2Session(ExportSession):
         """
         entity = Entity(headers=dict(answer.headers), body=answer.content)
         if self._config.receipt == "async" and not as2_mdn.is_receipt(entity):
+            if answer.content.lstrip()[:1] == b"<":  # a login page in the partner's place, and not a promise
+                raise answer.unusable(Unusable.HTML)
             return None
         failure: ConnectorError
         try:

@@ -1,26 +1,20 @@
-"""The configuration of a connector that drops files or sends them by AS2, and the certificates that it holds.
-
-Certificates roll over without a gap. The partner's next one is believed as soon as it is entered and encrypted for from
-its day on; with our own next one we sign from its day on, and read what is encrypted for either.
-"""
+"""The configuration of a connector that drops files or sends them by AS2."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from typing import Annotated, Final, Literal, Self
+from datetime import date
+from typing import Annotated, Any, Final, Literal
 
 import httpx2
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from connectors.codes import Code
 from connectors.config import INERT, Expiry, Secret
-from connectors.exceptions import AuthenticationFailed, Fault
-from connectors.transports.cms import KeyPair, UnusableKey, is_valid, load_certificates, load_pair
+from connectors.exceptions import Fault
+from connectors.transports.as2_agreement import Agreement
+from connectors.transports.cms import KeyPair, UnusableKey, load_certificates, load_pair
 from connectors.transports.drop_config import DropConfig, folder_path
 from connectors.transports.http import HttpTarget
 from connectors.transports.http_auth import WebAddress
@@ -46,12 +40,21 @@ _ONLY_AS2: Final = (*_NEEDED, "own_key_passphrase", "next_own_certificate", "nex
 )  # fmt: skip
 
 
+def _say_when(schema: JsonDict) -> None:
+    """Let a form show the settings of folders only for these."""
+    shapes: Any = schema["properties"]
+    for name in ("ack_path", "atomic_write", "temp_suffix", "temp_path"):
+        shapes[name] |= _FOR_FOLDERS
+
+
 class DropOrAs2Config(DropConfig):
     """Where the files go: into a folder, or to a partner's AS2 station.
 
     The certificates decide whom we believe and who can read an order. None of them decides where a stored secret goes:
     our private keys go nowhere, and the password only to `as2_url`.
     """
+
+    model_config = ConfigDict(json_schema_extra=_say_when)
 
     mode: Annotated[  # type: ignore[assignment]  # one mode more than folders have
         Literal["sftp", "filesystem", "as2"],
@@ -279,7 +282,7 @@ class DropOrAs2Config(DropConfig):
 
     def expiries(self) -> Iterator[Expiry]:
         if self.mode == "as2":
-            yield from Agreement.of(self).expiries()
+            yield from self.agreement().expiries()
         else:
             yield from super().expiries()
 
@@ -292,6 +295,27 @@ class DropOrAs2Config(DropConfig):
             allow_plain=self.allow_plain_http,
             timeout_s=float(self.timeout_s),
             max_answer_bytes=1024 * 1024,
+        )
+
+    def agreement(self) -> Agreement:
+        """Return the names and certificates of both partners, ready for use."""
+
+        def pair(certificate: str | None, key: Secret | None) -> KeyPair | None:
+            if certificate is None or key is None:
+                return None
+            return load_pair(certificate, key.get_secret_value(), _plain(self.own_key_passphrase))
+
+        own, following = pair(self.own_certificate, self.own_key), self.next_partner_certificate
+        assert own is not None  # as the configuration demands
+        return Agreement(
+            own_name=self.as2_from or "",
+            partner_name=self.as2_to or "",
+            own=own,
+            next_own=pair(self.next_own_certificate, self.next_own_key),
+            next_own_from=self.next_own_from,
+            partner=tuple(load_certificates(self.partner_certificates or "")),
+            next_partner=tuple(load_certificates(following)) if following else (),
+            next_partner_from=self.next_partner_from,
         )
 
     def cross_field_faults(self) -> Iterator[Fault]:
@@ -365,103 +389,3 @@ class DropOrAs2Config(DropConfig):
 
 def _plain(secret: Secret | None) -> str | None:
     return secret.get_secret_value() if secret else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Agreement:
-    """The names and certificates of both partners, ready for use."""
-
-    own_name: str
-    partner_name: str
-    own: KeyPair = field(repr=False)
-    next_own: KeyPair | None = field(repr=False)
-    next_own_from: date | None
-    partner: tuple[x509.Certificate, ...] = field(repr=False)
-    next_partner: tuple[x509.Certificate, ...] = field(repr=False)
-    next_partner_from: date | None
-
-    @classmethod
-    def of(cls, config: DropOrAs2Config) -> Self:
-        """Read the certificates and keys of a valid configuration."""
-
-        def pair(certificate: str | None, key: Secret | None) -> KeyPair | None:
-            if certificate is None or key is None:
-                return None
-            return load_pair(certificate, key.get_secret_value(), _plain(config.own_key_passphrase))
-
-        own = pair(config.own_certificate, config.own_key)
-        assert own is not None  # as the configuration demands
-        next_partner = config.next_partner_certificate
-        return cls(
-            own_name=config.as2_from or "",
-            partner_name=config.as2_to or "",
-            own=own,
-            next_own=pair(config.next_own_certificate, config.next_own_key),
-            next_own_from=config.next_own_from,
-            partner=tuple(load_certificates(config.partner_certificates or "")),
-            next_partner=tuple(load_certificates(next_partner)) if next_partner else (),
-            next_partner_from=config.next_partner_from,
-        )
-
-    def signer(self, at: datetime) -> KeyPair:
-        """Return with what we sign.
-
-        Raises:
-            AuthenticationFailed: CERTIFICATE_UNUSABLE.
-        """
-        pair = self.next_own if self.next_own and _has_come(self.next_own_from, at) else self.own
-        _check(pair.certificate, at, "own certificate", self.own_name)
-        return pair
-
-    def recipient(self, at: datetime) -> x509.Certificate:
-        """Return for whom we encrypt.
-
-        Raises:
-            AuthenticationFailed: CERTIFICATE_UNUSABLE.
-        """
-        has_changed = bool(self.next_partner) and _has_come(self.next_partner_from, at)
-        certificate = (self.next_partner if has_changed else self.partner)[0]
-        _check(certificate, at, "certificate", self.partner_name)
-        return certificate
-
-    @property
-    def readers(self) -> list[KeyPair]:
-        """With what we read what is encrypted for us."""
-        return [self.own, self.next_own] if self.next_own else [self.own]
-
-    @property
-    def believed(self) -> list[x509.Certificate]:
-        """Whose signatures count."""
-        return [*self.partner, *self.next_partner]
-
-    def expiries(self) -> Iterator[Expiry]:
-        """Return the last days that matter: not of a certificate whose successor takes its place in time."""
-        own = [("own_certificate", self.own.certificate)]
-        if self.next_own:
-            own.append(("next_own_certificate", self.next_own.certificate))
-        partner = [("partner_certificates", self.partner[0])]
-        partner += [("next_partner_certificate", certificate) for certificate in self.next_partner[:1]]
-        for kind, certificates, changes_on in (
-            ("our AS2 certificate", own, self.next_own_from),
-            ("the partner's AS2 certificate", partner, self.next_partner_from),
-        ):
-            for name, certificate in certificates:
-                last = certificate.not_valid_after_utc
-                is_first = certificate is certificates[0][1]
-                is_followed = is_first and len(certificates) > 1 and _has_come(changes_on, last)
-                if last.year < 9999 and not is_followed:
-                    yield Expiry(field=name, kind=kind, expires_at=last)
-
-
-def _has_come(day: date | None, at: datetime) -> bool:
-    return day is not None and at.astimezone(UTC).date() >= day
-
-
-def _check(certificate: x509.Certificate, at: datetime, what: str, name: str) -> None:
-    if is_valid(certificate, at):
-        return
-    day, is_over = certificate.not_valid_before_utc, False
-    if at > certificate.not_valid_after_utc:
-        day, is_over = certificate.not_valid_after_utc, True
-    reason = f"it {'expired' if is_over else 'is not valid until'} {'on ' if is_over else ''}{day:%Y-%m-%d}"
-    raise AuthenticationFailed(Code.CERTIFICATE_UNUSABLE, what=what, host=name, reason=reason)

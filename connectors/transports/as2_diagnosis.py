@@ -11,7 +11,8 @@ from connectors.codes import Code
 from connectors.exceptions import AuthenticationFailed
 from connectors.port import Context, StepNote
 from connectors.results import TestResult
-from connectors.transports.as2_config import Agreement, DropOrAs2Config
+from connectors.transports.as2_agreement import Agreement
+from connectors.transports.as2_config import DropOrAs2Config
 from connectors.transports.as2_mime import Entity, signed, verified, whole
 from connectors.transports.cms_sealing import decrypt, encrypt
 from connectors.transports.http import EXPIRES_SOON, HTTP_LOGIN_STEPS, open_session
@@ -28,7 +29,7 @@ def run(config: DropOrAs2Config, context: Context, try_out: Callable[[], str] | 
         context: tools and deadline.
         try_out: writes an invented document in memory and says what came of it; None leaves this step out.
     """
-    steps, agreement = context.steps, Agreement.of(config)
+    steps, agreement = context.steps, config.agreement()
     tried_out = ("document",) if try_out else ()
     with steps.plan(*tried_out, "certificates", "sign_and_encrypt", *HTTP_LOGIN_STEPS):
         if try_out:

@@ -24,7 +24,8 @@ from connectors.results import (
     Settlement,
 )
 from connectors.transports import as2_mdn
-from connectors.transports.as2_config import Agreement, DropOrAs2Config
+from connectors.transports.as2_agreement import Agreement
+from connectors.transports.as2_config import DropOrAs2Config
 from connectors.transports.as2_mdn import Mdn, Meaning, ReceiptError
 from connectors.transports.as2_message import VERSION, checksum, export_of, possible_contents, quoted, unquoted
 from connectors.transports.as2_mime import PKCS7, SIGNED, Entity, MimeError, verified
@@ -52,7 +53,7 @@ def take(message: Inbound, config: DropOrAs2Config, context: Context, settle: Se
         read: returns what a file of this name and content says of our orders.
     """
     entity = Entity(headers=message.headers, body=message.content)
-    agreement = Agreement.of(config)
+    agreement = config.agreement()
     if as2_mdn.is_receipt(entity):
         return _take_receipt(entity, config, agreement, context, settle)
     names = (unquoted(entity.header("AS2-From")), unquoted(entity.header("AS2-To")))

@@ -16,7 +16,8 @@ from typing import Final
 from uuid import UUID
 
 from connectors.results import Document
-from connectors.transports.as2_config import Agreement, DropOrAs2Config
+from connectors.transports.as2_agreement import Agreement
+from connectors.transports.as2_config import DropOrAs2Config
 from connectors.transports.as2_mime import Entity, signed, whole
 from connectors.transports.cms_sealing import compress, encrypt
 

@@ -272,6 +272,11 @@ class TestLater:
 
         assert (reply.status, answers, malformed) == (400, [], [])
 
+    def test_a_web_page_promises_none(self, connect, partner):
+        partner.faults.append(says(200, "<html>Sign in</html>", Content_Type="text/html"))
+
+        fails(OutcomeUnknown, connect(receipt="async"), Code.UNUSABLE_ANSWER, as2.attempt(inbound_url=self.URL))
+
     def test_without_an_address_of_ours_orders_wait(self, connect, partner):
         error = fails(AuthenticationFailed, connect(receipt="async"), Code.UNSUPPORTED_FEATURE)
 

@@ -13,7 +13,6 @@ from connectors.results import Document
 from connectors.tests.peers.as2_partner import Refused, ec_key, make_pair, rsa_key
 from connectors.tests.transports import as2
 from connectors.transports import as2_message
-from connectors.transports.as2_config import Agreement
 
 NOW = datetime.now(UTC)
 CREATED = datetime(2026, 11, 1, 12, tzinfo=UTC)
@@ -24,7 +23,7 @@ def written(config, content=b"UNA:+.? '", *, now=NOW, receipts_to=None):
     return as2_message.write(
         document,
         config,
-        Agreement.of(config),
+        config.agreement(),
         export_id=UUID(int=7),
         created_at=CREATED,
         now=now,
