@@ -32,7 +32,7 @@ _RETURNED = ("Content-Type", "Content-Encoding", "WWW-Authenticate")
 _CHANGES = tuple(f"model.sale.sale.{method}" for method in ("create", "quote", "confirm"))
 _OF_SALES = ("sale_line", "sale_sale")
 # A password is hashed slowly on purpose, and not ours to test.
-_PASSLIB = "[passlib]\nschemes = pbkdf2_sha512, scrypt\npbkdf2_sha512__default_rounds = 1\n"
+_PASSLIB = "[passlib]\nschemes = pbkdf2_sha512, scrypt\ndeprecated = auto\npbkdf2_sha512__default_rounds = 1\n"
 
 
 def home(version: str) -> Path | None:
@@ -87,9 +87,10 @@ class Trytond:
         environment = {"company": 1, "language": "en"}
         return self._call(method, [*params, environment], {"Authorization": self._admin})
 
-    def sales(self, *fields: str) -> list[dict[str, Any]]:
-        """Return the sales that it has."""
-        return self.call("model.sale.sale.search_read", [], 0, None, [["id", "ASC"]], ["id", *fields])
+    def sales(self, *fields: str, key: int | None = None) -> list[dict[str, Any]]:
+        """Return the sales that it has, or the one with this id."""
+        wanted = [["id", "=", key]] if key else []
+        return self.call("model.sale.sale.search_read", wanted, 0, None, [["id", "ASC"]], ["id", *fields])
 
     def change_password(self, login: str, password: str) -> None:
         """Give a user another password; until the server is emptied."""
