@@ -8,8 +8,9 @@ from django.test import TransactionTestCase
 
 
 def pytest_configure() -> None:
-    """Hash passwords quickly: a real hash is slow on purpose, and not ours to test."""
+    """Leave out what is slow on purpose or done once in a process: neither is ours to test."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.WHITENOISE_AUTOREFRESH = True  # else each client of a test reads all static files as it begins
 
 
 @pytest.fixture(autouse=True, scope="session")

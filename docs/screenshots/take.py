@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 HERE: Final = Path(__file__).resolve().parent
+CHROMIUM: Final = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 PASSWORD: Final = secrets.token_urlsafe(16)
 SIZES: Final = {"desk": {"width": 1280, "height": 900}, "telephone": {"width": 400, "height": 850}}
 
@@ -145,7 +146,7 @@ def take(url: str, connections: dict[str, Any]) -> None:
     }
     ways = [(theme, place) for theme in ("light", "dark") for place in SIZES]
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         for theme, place in ways:
             context = browser.new_context(
                 base_url=url, viewport=SIZES[place], color_scheme=theme, reduced_motion="reduce"

@@ -36,9 +36,9 @@ def test_fails_as_expected():
 
 
 class TestSkips:
-    @pytest.fixture(params=[[], ["-n", "1"]], ids=["alone", "xdist"])
+    @pytest.fixture(params=[[], ["-p", "xdist", "-n", "1"]], ids=["alone", "xdist"])
     def arguments(self, request: pytest.FixtureRequest) -> list[str]:
-        return ["-p", "no:django", "-p", "erpconfig.testing.skips", *request.param]
+        return ["-p", "erpconfig.testing.skips", *request.param]
 
     @pytest.fixture(autouse=True)
     def importable(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -46,6 +46,7 @@ class TestSkips:
         monkeypatch.delenv("CI", raising=False)
         monkeypatch.delenv("ERPC_FAIL_ON_SKIP", raising=False)
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+        monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
         pytester.makepyfile(SKIPPING)
 
     def test_they_are_named_at_the_end(self, pytester: pytest.Pytester, arguments: list[str]) -> None:

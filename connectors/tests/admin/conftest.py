@@ -17,7 +17,7 @@ from connectors.testing import sample_orders
 from tenants.models import Membership, Role
 
 SECRET = "c4n4ry-s3cret"
-CHROMIUM = shutil.which("chromium")
+CHROMIUM = shutil.which("chromium-headless-shell") or shutil.which("chromium")
 PASSWORD = "a-long-enough-passphrase"
 DESK = {"width": 1280, "height": 900}
 TELEPHONE = {"width": 400, "height": 800}

@@ -36,7 +36,7 @@ UNREADABLE_TEXT = (Path(__file__).parent / "unreadable_text.js").read_text()
 pytestmark = [
     pytest.mark.browser,
     pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium)"),
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (apt-get install chromium-headless-shell)"),
 ]
 
 
