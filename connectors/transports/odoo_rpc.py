@@ -69,7 +69,7 @@ class OdooServerConfig(HttpErpConfig):
         Field(
             title="Database",
             description="Its name. May only be left out with json_2, on a server with a single one.",
-            examples=["acme-production"],
+            examples=["production"],
         ),
     ] = None
     username: Annotated[
