@@ -38,7 +38,7 @@ class Records:
         """
         self.odoo = odoo
         self._company_name = company
-        self._known: dict[tuple[str, str], int] = {}
+        self._known: dict[tuple[str, str, str], int] = {}
         self._currencies: dict[int, str] = {}
 
     @cached_property
@@ -123,10 +123,12 @@ class Records:
         own = product.get("uom_id")
         if _name_of(own) == name and (key := id_of(own)) is not None:
             return key
-        if ("uom.uom", name) not in self._known:
-            row = self._one("uom.uom", [["name", "=", name]], ["name"], f"line {line}, unit {name}")
-            self._known["uom.uom", name] = row["id"]
-        return self._known["uom.uom", name]
+        place = ("uom.uom", name, "")
+        if place not in self._known:
+            self._known[place] = self._one("uom.uom", [["name", "=", name]], ["name"], f"line {line}, unit {name}")[
+                "id"
+            ]
+        return self._known[place]
 
     def named(self, model: str, name: str, domain: Domain | None = None) -> int:
         """Return what a setting names.
@@ -134,13 +136,14 @@ class Records:
         Raises:
             AuthenticationFailed: there is none or more than one: no fault of a single order.
         """
-        if (model, name) not in self._known:
+        place = (model, name, str(domain))
+        if place not in self._known:
             wanted: Domain = [["name", "=", name], *(domain or []), self._ours_or_shared]
             rows = self.odoo.search_read(model, wanted, ["name"], limit=2)
             if len(rows) != 1:
                 raise closed(f"{model} {name}")
-            self._known[model, name] = rows[0]["id"]
-        return self._known[model, name]
+            self._known[place] = rows[0]["id"]
+        return self._known[place]
 
     def check(self, rights: Iterable[tuple[str, str]], fields: Iterable[tuple[str, str]]) -> None:
         """Find out whether the user has these rights, and the models have these fields.

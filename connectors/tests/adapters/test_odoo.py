@@ -357,12 +357,15 @@ def test_what_is_of_another_company_is_not_seen(odoo):
     assert odoo.export(company="ACME Overseas", pricelists={"EUR": "Public"}).erp_order_id == "S00001"
 
 
-def test_an_order_in_another_currency(odoo):
-    order = Order.parse(ORDER.as_json() | {"header": {"currency": "USD"}})
+def test_each_currency_has_its_price_list(odoo):
+    odoo.erp.tables["product.pricelist"][2]["name"] = "Public"  # of two companies, or by accident
+    in_dollars = Order.parse(ORDER.as_json() | {"header": {"currency": "USD"}})
 
-    odoo.export(order, pricelists={"USD": "Export USD"})
+    with CONNECTOR.open_session(odoo.config(pricelists={"EUR": "Public", "USD": "Public"}), context()) as session:
+        for order in (ORDER, in_dollars):
+            session.export(order, export_context())
 
-    assert (odoo.sent["pricelist_id"], odoo.order["currency_id"]) == (2, 2)
+    assert [order["currency_id"] for order in odoo.erp.orders.values()] == [1, 2]
 
 
 @pytest.mark.parametrize("number_from", ["gtin", "customer_sku_raw"])
