@@ -147,6 +147,9 @@ class UnreliableSession(ExportSession):
             raise OutcomeUnknown
         return result
 
+    def find(self, order, context):
+        return self.session.find(order, context)
+
 
 @pytest.fixture
 def unreliable(monkeypatch):
