@@ -80,7 +80,7 @@ class Storm:
     workers: int
     strikes: list[str]
     more_strikes: dict[str, Callable[[], None]] = field(default_factory=dict)
-    patience_s: float = 60.0
+    patience_s: float = 120.0
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     _next_look: float = 0.0
